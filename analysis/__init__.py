@@ -1,0 +1,1 @@
+"""Analysis: run directories in; tables, statistics, figures and reports out."""

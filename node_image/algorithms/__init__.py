@@ -1,0 +1,1 @@
+"""Algorithms: who tells whom what, when."""

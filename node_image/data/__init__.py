@@ -1,0 +1,1 @@
+"""Data: one data set a file, and how it is shared out."""

@@ -1,0 +1,130 @@
+"""The fork server: holds torch loaded and forks a node in milliseconds, where a fresh process takes seconds.
+
+`python -m node_image.fork_server FD` speaks over the inherited datagram-like socket FD (SOCK_SEQPACKET), one JSON
+object a packet:
+
+    -> {"fork": name, "spec": ..., "netns_pid": n, "cgroups": [...]} with three descriptors: stdin, stdout, stderr
+    <- {"forked": name, "pid": n}
+    <- {"exited": name, "pid": n, "status": wait status}
+    <- {"ready": true}  once, when everything is loaded
+
+A node joins its control groups and its network namespace before it runs a line of an algorithm. It asks to die with
+this process, and this process asks to die with the orchestrator. Only this thread forks (that request follows the
+thread), and no other thread exists before a fork: torch's pools start in the children, with one thread each.
+"""
+
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+CLONE_NEWNET = 0x40000000
+PR_SET_PDEATHSIG = 1
+LARGEST_REQUEST = 1 << 20
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main() -> int:
+    """Load, say ready, and serve until the orchestrator's end of the socket closes."""
+    die_with_parent(os.getppid())
+    control = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the orchestrator decides
+    wake_r, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_w)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    _load()
+    control.send(b'{"ready":true}')
+    names: dict[int, str] = {}
+    while True:
+        readable, _, _ = select.select([control, wake_r], [], [])
+        if wake_r in readable:
+            os.read(wake_r, 4096)
+            _reap(control, names)
+        if control in readable:
+            packet, fds, _, _ = socket.recv_fds(control, LARGEST_REQUEST, 3)
+            if not packet:
+                return 0
+            request = json.loads(packet)
+            pid = os.fork()
+            if pid == 0:
+                os._exit(_child(request, fds, (control.detach(), wake_r, wake_w)))
+            for fd in fds:
+                os.close(fd)
+            names[pid] = request["fork"]
+            control.send(json.dumps({"forked": request["fork"], "pid": pid}).encode())
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to kill this process when the thread that forked it ends; end now if that has happened already."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def enter_network(pid: int) -> None:
+    """Enter the network namespace that a process holds."""
+    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    if _libc.setns(fd, CLONE_NEWNET) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"setns into the network of process {pid}: {os.strerror(error)}")
+    os.close(fd)
+
+
+def _load() -> None:
+    """Import what every node needs, and freeze it: collections in a child would touch, and so copy, shared pages."""
+    import torch
+
+    import node_image.learner
+    import node_image.node
+    import node_image.tcp
+
+    torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()
+
+
+def _reap(control: socket.socket, names: dict[int, str]) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        report = {"exited": names.pop(pid), "pid": pid, "status": status}
+        control.send(json.dumps(report).encode())
+
+
+def _child(request: dict[str, Any], fds: list[int], ours: tuple[int, ...]) -> int:
+    parent = os.getppid()
+    for number, fd in enumerate(fds):
+        os.dup2(fd, number)
+    for fd in {*fds, *ours} - {0, 1, 2}:
+        os.close(fd)
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        die_with_parent(parent)
+        for procs in request["cgroups"]:
+            with open(procs, "w") as file:  # noqa: PTH123 - one plain write to a kernel file, nothing else loaded
+                file.write(str(os.getpid()))
+        enter_network(request["netns_pid"])
+        from node_image.__main__ import serve
+        from node_image.spec import NodeSpec
+
+        return serve(NodeSpec.from_json(request["spec"]))
+    except BaseException:
+        traceback.print_exc()
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

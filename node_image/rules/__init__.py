@@ -1,0 +1,1 @@
+"""Rules: how weights change."""

@@ -1,0 +1,227 @@
+"""Transport: one connection to every peer, made again for as long as the node lives.
+
+Of each pair one side dials, so that two connections never meet half-way: a device dials the coordinator, and of two
+devices the one whose name sorts first. Messages wait in the peer's outbox while there is no connection.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from node_image.connection import READ_LIMIT_BYTES, Connection, tune
+from node_image.handshake import DEADLINE_S, KIND, Identity, RefusedError, Session, answer, greet
+from node_image.message import Reject
+from node_image.outbox import Outbox, Outgoing
+from node_image.runtime import Message
+from node_image.spec import NodeSpec, Peer
+
+CONNECT_S = 2.0
+MAX_HALF_OPEN = 4  # handshakes under way from one address
+BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.05, 1.0
+STABLE_S = 1.0  # a connection that lasted so long starts the back-off anew
+RTT_EVERY_S = 5.0
+
+
+class Channel:
+    """One peer through all its connections: what waits for it, and the connection of now."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.outbox = Outbox()
+        self.connection: Connection | None = None
+
+
+class Transport:
+    """Delivers messages and records what it carried, gave up or refused.
+
+    `deliver` takes each message that came, in order for each peer; `record` is the runtime's.
+    """
+
+    def __init__(
+        self,
+        spec: NodeSpec,
+        identity: Identity,
+        deliver: Callable[[Message], None],
+        record: Callable[..., None],
+        port: int,
+        max_payload_bytes: int,
+    ) -> None:
+        self._spec = spec
+        self._identity = identity
+        self._deliver = deliver
+        self._record = record
+        self._port = port
+        self._max_payload_bytes = max_payload_bytes
+        self._channels = {peer.name: Channel(peer) for peer in spec.peers}
+        self._half_open: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._chance = random.Random(f"{spec.seed} back-off")
+
+    async def listen(self) -> None:
+        """Open the port; raises OSError where the address is not ours or taken."""
+        self._server = await asyncio.start_server(
+            lambda reader, writer: self._spawn(self._accept(reader, writer)),
+            self._spec.address,
+            self._port,
+            limit=READ_LIMIT_BYTES,
+        )
+
+    def dial(self) -> None:
+        """Begin to connect to every peer that is ours to dial, and to watch round-trip times."""
+        for channel in self._channels.values():
+            if self._is_ours_to_dial(channel.peer.name):
+                self._spawn(self._keep_connected(channel))
+        self._spawn(self._watch_rtt())
+
+    def send(self, dest: str, outgoing: Outgoing) -> None:
+        """Put a frame in the outbox of a peer."""
+        if dest not in self._channels:
+            raise ValueError(f"{self._spec.name} has no peer {dest!r}; known: {', '.join(self._channels)}")
+        dropped = self._channels[dest].outbox.put(outgoing)
+        if dropped:
+            self._record("dropped_messages", dropped, reason="outbox_full")
+
+    async def close(self) -> None:
+        """Drop all connections and stop listening; what still waits is counted as dropped."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        waiting = sum(len(channel.outbox) for channel in self._channels.values())
+        if waiting:
+            self._record("dropped_messages", waiting, reason="stopped")
+
+    def _is_ours_to_dial(self, peer: str) -> bool:
+        if self._spec.coordinator in (peer, self._spec.name):
+            return peer == self._spec.coordinator
+        return self._spec.name < peer
+
+    async def _keep_connected(self, channel: Channel) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        was_connected = False
+        while True:
+            connection = await self._connect(channel.peer)
+            if connection is not None:
+                if was_connected:
+                    self._record("reconnects", 1, peer=channel.peer.name)
+                was_connected = True
+                began = loop.time()
+                await self._carry(channel, connection)
+                if loop.time() - began >= STABLE_S:
+                    failures = 0
+            longest_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(failures, 10))
+            failures += 1
+            await asyncio.sleep(longest_s * self._chance.uniform(0.5, 1.0))
+
+    async def _connect(self, peer: Peer) -> Connection | None:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                reader, writer = await asyncio.open_connection(
+                    peer.address, self._port, local_addr=(self._spec.address, 0), limit=READ_LIMIT_BYTES
+                )
+        except OSError:  # a TimeoutError is one
+            return None
+        return await self._authenticated(reader, writer, greet(reader, writer, self._identity, peer.name))
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        address = str((writer.get_extra_info("peername") or ["unknown"])[0])
+        if self._half_open[address] >= MAX_HALF_OPEN:
+            self._record("rejected_frames", 1, reason="hello_half_open")
+            writer.transport.abort()
+            return
+        self._half_open[address] += 1
+        try:
+            dialers = {name for name in self._channels if not self._is_ours_to_dial(name)}
+            handshake = answer(reader, writer, self._identity, dialers)
+            connection = await self._authenticated(reader, writer, handshake)
+        finally:
+            self._half_open[address] -= 1
+        if connection is not None:
+            await self._carry(self._channels[connection.session.peer], connection)
+
+    async def _authenticated(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handshake: Coroutine[Any, Any, Session]
+    ) -> Connection | None:
+        """A connection whose other end proved who it is, or None: then it is closed, and counted if it was refused."""
+        connection = None
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                tune(writer)
+                connection = Connection(reader, writer, await handshake)
+        except RefusedError as refused:
+            self._record("rejected_frames", 1, reason=refused.reason)
+        except TimeoutError:
+            self._record("rejected_frames", 1, reason="hello_timeout")
+        except (OSError, EOFError):
+            pass  # it went away; nothing was refused
+        finally:
+            handshake.close()
+            if connection is None:
+                writer.transport.abort()
+        return connection
+
+    async def _carry(self, channel: Channel, connection: Connection) -> None:
+        """Both directions until the connection breaks. The newest connection of a peer replaces an older one."""
+        if channel.connection is not None:
+            channel.connection.close()
+        channel.connection = connection
+        self._record("sent_payload_bytes", connection.session.sent_bytes, kind=KIND, peer=channel.peer.name)
+        self._record("received_payload_bytes", connection.session.received_bytes, kind=KIND, peer=channel.peer.name)
+        self._record_rtt(channel)
+        try:
+            async with asyncio.TaskGroup() as directions:
+                directions.create_task(self._send_all(channel, connection))
+                directions.create_task(self._receive_all(channel, connection))
+        except* (OSError, EOFError):
+            pass  # lost, and whoever dials will dial again
+        finally:
+            connection.close()
+            if channel.connection is connection:
+                channel.connection = None
+
+    async def _send_all(self, channel: Channel, connection: Connection) -> None:
+        while True:
+            outgoing = await channel.outbox.get()
+            if connection.is_closing():
+                channel.outbox.put_back(outgoing)
+                raise ConnectionResetError
+            self._record("sent_payload_bytes", len(outgoing.frame), kind=outgoing.kind, peer=channel.peer.name)
+            handed_over = False
+            try:
+                await connection.send(outgoing.frame)
+                handed_over = True
+            finally:
+                # Never sent again: the peer may have all of it. What the kernel has and loses stays unknown.
+                if not handed_over:
+                    self._record("dropped_messages", 1, reason="connection_lost")
+
+    async def _receive_all(self, channel: Channel, connection: Connection) -> None:
+        peer = channel.peer.name
+        while True:
+            parts = await connection.receive(self._max_payload_bytes)
+            if isinstance(parts, Reject):
+                self._record("rejected_frames", 1, reason=parts.reason)
+                raise ConnectionAbortedError
+            self._record("received_payload_bytes", parts.frame_bytes, kind=parts.kind, peer=peer)
+            self._deliver(Message(parts.kind, peer, parts.body, parts.frame_bytes))
+
+    async def _watch_rtt(self) -> None:
+        while True:
+            await asyncio.sleep(RTT_EVERY_S)
+            for channel in self._channels.values():
+                self._record_rtt(channel)
+
+    def _record_rtt(self, channel: Channel) -> None:
+        rtt_s = channel.connection.rtt_s() if channel.connection is not None else None
+        if rtt_s is not None:
+            self._record("rtt_s", rtt_s, peer=channel.peer.name)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

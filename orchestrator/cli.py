@@ -1,0 +1,64 @@
+"""The command line, `edgebed`: which commands there are, and how they end.
+
+Exit codes: 0 expectations met, 1 missed, 2 scenario or usage wrong, 3 this machine cannot, 4 the run broke,
+5 timed out, 6 degraded (without --allow-degraded), 130 interrupted. Results go to stdout, everything else to stderr.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from orchestrator.commands.calibrate import calibrate
+from orchestrator.commands.clean import clean
+from orchestrator.commands.completion import completion
+from orchestrator.commands.doctor import doctor
+from orchestrator.commands.report import report
+from orchestrator.commands.run import run
+from orchestrator.commands.runs import runs
+from orchestrator.commands.scenarios import list_scenarios, plan, schema, show, validate
+from orchestrator.errors import EdgebedError
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="edgebed", prog_name="edgebed")
+def cli() -> None:
+    """Run one scenario of learning on edge devices - in virtual time, or with real processes on emulated links - and
+    report what it cost: bytes, seconds, joules, and the accuracy they bought.
+
+    \b
+    Exit codes: 0 expectations met   1 missed       2 scenario or usage wrong   3 this machine cannot
+                4 the run broke      5 timed out    6 degraded                  130 interrupted
+
+    Every option can be given as an environment variable, EDGEBED_SEED=3 for --seed 3.
+    """
+
+
+for command in (run, plan, validate, list_scenarios, show, doctor, report, runs, clean, schema, calibrate, completion):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Errors that are the user's or the machine's show no traceback."""
+    try:
+        code = cli.main(args=arguments, prog_name="edgebed", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except EdgebedError as error:
+        click.echo(f"edgebed: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away (`edgebed plan x | head`): not an error, but stdout is of no more use.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

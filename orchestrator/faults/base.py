@@ -1,0 +1,69 @@
+"""What a kind of fault is: its own parameters, what it needs of a substrate, and how it acts and heals.
+
+A fault acts through the substrate's levers alone and never asks which substrate it is. `inject` returns what it saw
+happen (the evidence) and how to heal. A fault whose evidence is missing makes the run's verdict `unknown`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.links.shape import LinkShape
+from orchestrator.plan import DirectedLink, Plan, PlannedFault, PlannedNode
+from orchestrator.substrates.base import Substrate
+
+Targets = Literal["nodes", "links", "coordinator"]
+
+
+class FaultParameters(BaseModel):
+    """A kind's own fields, beside the common ones (kind, at, for, victims) that the scenario reads for all kinds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoParameters(FaultParameters):
+    """For kinds that need nothing beyond when and whom."""
+
+
+@dataclass
+class World:
+    """What a fault may touch: the plan (read), the levers, and the state that faults share."""
+
+    plan: Plan
+    substrate: Substrate
+    blocked: dict[int, frozenset[tuple[str, str]]]  # fault index -> pairs it blocks now; partitions add up
+    reshaped: dict[str, list[tuple[int, Callable[[LinkShape], LinkShape] | None]]]  # link -> changes in force
+    down_by: dict[str, set[int]]  # node -> faults that keep it stopped
+    ending: bool = False  # the run is over: heal what must not stay, but start no node again
+
+    def node(self, name: str) -> PlannedNode:
+        """The planned node of that name."""
+        return next(node for node in self.plan.nodes if node.name == name)
+
+    def link(self, link_id: str) -> DirectedLink:
+        """The planned link of that id."""
+        return next(link for link in self.plan.links if link.id == link_id)
+
+
+Heal = Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True)
+class Injected:
+    """A fault that acts: what was seen, and how to end it. `heal` returns what was seen as it ended."""
+
+    evidence: str
+    heal: Heal
+
+
+@dataclass(frozen=True)
+class FaultKind:
+    """A row of the table of kinds. `needs` looks at the parameters: a dropout by pause needs other levers than by crash."""
+
+    about: str
+    targets: Targets
+    Parameters: type[FaultParameters]
+    needs: Callable[[Mapping[str, Any]], frozenset[str]]
+    inject: Callable[[PlannedFault, World], Awaitable[Injected]]

@@ -1,0 +1,1 @@
+"""Links: what a shape is, and the shapers that make it true."""

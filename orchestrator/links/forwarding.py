@@ -1,0 +1,301 @@
+"""Forwarding: the fabric's hot loop, from a node's TUN device along the directed links to another's.
+
+    read -> destination -> way -> [link: admit -> heap, ordered by (arrival, sequence) -> arrive] for each -> write
+
+A packet that has arrived is handed to its next link at the instant at which it was due, not at which we woke: lateness
+does not add up along a way, and a shared link sees packets in the order of their arithmetic. A way whose links
+all do nothing is one read and one write. No clock but time.monotonic; nothing here waits but the poll.
+"""
+
+import os
+import select
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from math import inf
+from random import Random
+from socket import inet_aton
+from time import monotonic
+
+from orchestrator.links.kernel import Timer
+from orchestrator.links.lateness import STEP_S, STEPS, LatenessHistogram
+from orchestrator.links.link import Drop, Link
+from orchestrator.links.routes import Routes
+from orchestrator.links.shape import LinkShape
+from orchestrator.links.trace import Trace
+from orchestrator.links.tun import Tun
+
+BATCH = 64  # packets read from one node before others have their turn
+LARGEST_PACKET = 65536
+BIN_S = 0.1
+
+
+class Station:
+    """A node as the fabric sees it: its device, its ways to others, and its bytes by time."""
+
+    __slots__ = ("bins", "fd", "name", "received_bytes", "sent_bytes", "tun", "ways")
+
+    def __init__(self, name: str, tun: Tun) -> None:
+        self.name = name
+        self.tun = tun
+        self.fd = tun.fd
+        self.ways: dict[bytes, Way] = {}  # by destination address
+        self.sent_bytes = self.received_bytes = 0  # in the present bin
+        self.bins: list[tuple[int, int, int]] = []
+
+
+class Way:
+    """From one node to another. Packets that went straight through are counted here until `fold`."""
+
+    __slots__ = ("blocked", "clear_from_s", "links", "packets", "pair", "size_bytes", "target")
+
+    def __init__(self, pair: tuple[str, str], links: tuple[Link, ...], target: Station) -> None:
+        self.pair = pair
+        self.links = links
+        self.target = target
+        self.blocked = False
+        self.clear_from_s = inf
+        self.packets = self.size_bytes = 0
+
+    def refresh(self) -> None:
+        """Find out anew from when on every link of the way does nothing."""
+        self.clear_from_s = inf if self.blocked else max(link.clear_from_s() for link in self.links)
+
+    def fold(self) -> None:
+        """Book what went straight through on the links."""
+        for link in self.links:
+            link.passed(self.packets, self.size_bytes)
+        self.packets = self.size_bytes = 0
+
+
+class Forwarding:
+    """All nodes and links of a run, and the loop that moves their packets."""
+
+    def __init__(self, routes: Routes, links: dict[str, Link]) -> None:
+        self.running = True
+        self.links = links
+        self.stations: dict[str, Station] = {}
+        self.lateness = LatenessHistogram()
+        self.no_route_packets = 0  # to an address that nobody has, or that cannot be reached
+        self.refused_packets = 0  # that the node's device did not take
+        self._routes = routes
+        self._by_address: dict[bytes, Station] = {}
+        self._by_fd: dict[int, Station] = {}
+        self._blocked: frozenset[tuple[str, str]] = frozenset()
+        self._heap: list[tuple[float, int, int, Way, bytes]] = []  # due, sequence, hop, way, packet
+        self._sequence = 0  # even; a duplicate has the odd number behind its original's
+        self._bits = Random(0)  # which bit a corrupted packet loses
+        self._epoch_s = monotonic()
+        self._bin = 0
+        self._bin_ends_s = self._epoch_s + BIN_S
+        self._timer = Timer()
+        self._epoll = select.epoll()
+        self._epoll.register(self._timer.fd, select.EPOLLIN)
+
+    def attach(self, name: str, address: str, tun: Tun) -> None:
+        """Add a node, or give a node that came back its new device."""
+        before = self.stations.get(name)
+        station = Station(name, tun)
+        if before is not None:
+            station.bins = before.bins
+            self._epoll.unregister(before.fd)
+            del self._by_fd[before.fd]
+            before.tun.close()
+        self.stations[name] = self._by_fd[tun.fd] = self._by_address[inet_aton(address)] = station
+        for other in self.stations.values():
+            for way in other.ways.values():
+                if way.target is before:
+                    way.target = station
+        self._epoll.register(tun.fd, select.EPOLLIN)
+
+    def begin(self, epoch_s: float) -> None:
+        """The run begins at this instant of the monotonic clock: traces, bins and lateness count from there."""
+        for link in self.links.values():
+            link.begin(epoch_s)
+        for station in self.stations.values():
+            station.sent_bytes = station.received_bytes = 0
+            station.bins.clear()
+        self._epoch_s = epoch_s
+        self._open_bin(monotonic())
+        self.lateness = LatenessHistogram()
+
+    def shape(self, link: Link, shape: LinkShape, up: bool, trace: Trace | None) -> int:
+        """Change a link; returns how many packets were re-timed. None is lost."""
+        self._fold()
+        retimed = link.reshape(shape, monotonic(), up=up, trace=trace)
+        if retimed:
+            for index, (_, sequence, hop, way, packet) in enumerate(self._heap):
+                arrivals = retimed.get(sequence & ~1)
+                if arrivals is not None:
+                    self._heap[index] = (arrivals[0], sequence, hop, way, packet)
+            heapify(self._heap)
+        self._refresh()
+        return len(retimed)
+
+    def block(self, pairs: frozenset[tuple[str, str]]) -> None:
+        """From now on exactly these (source, target) nodes hear nothing, packets under way included."""
+        self._blocked = pairs
+        self._fold()
+        self._refresh()
+
+    def traffic(self) -> dict[str, list[tuple[int, int, int]]]:
+        """Per node its (bin, bytes sent, bytes received) since last asked."""
+        self._open_bin(monotonic())
+        found = {}
+        for name, station in self.stations.items():
+            if station.bins:
+                found[name] = station.bins
+                station.bins = []
+        return found
+
+    def counted(self) -> dict[str, Link]:
+        """The links, their counters up to date."""
+        self._fold()
+        return self.links
+
+    def _fold(self) -> None:
+        for station in self.stations.values():
+            for way in station.ways.values():
+                if way.packets:
+                    way.fold()
+
+    def _refresh(self) -> None:
+        for station in self.stations.values():
+            for way in station.ways.values():
+                way.blocked = way.pair in self._blocked
+                way.refresh()
+
+    def _open_bin(self, now_s: float) -> None:
+        """Close the present bin and open the one of now; what came before the epoch is forgotten."""
+        for station in self.stations.values():
+            if station.sent_bytes or station.received_bytes:
+                if self._bin >= 0:
+                    station.bins.append((self._bin, station.sent_bytes, station.received_bytes))
+                station.sent_bytes = station.received_bytes = 0
+        self._bin = int((now_s - self._epoch_s) // BIN_S)
+        self._bin_ends_s = self._epoch_s + (self._bin + 1) * BIN_S
+
+    def run(self, control: int, on_control: Callable[[int], None]) -> None:
+        """Move packets until `running` is false; call `on_control` with what epoll says of the control file."""
+        self._epoll.register(control, select.EPOLLIN)
+        poll, heap, stations, timer = self._epoll.poll, self._heap, self._by_fd, self._timer
+        armed_s = 0.0
+        while self.running:
+            due_s = heap[0][0] if heap else 0.0
+            if due_s != armed_s:
+                timer.set(due_s)
+                armed_s = due_s
+            ready = poll()
+            now_s = monotonic()
+            if now_s >= self._bin_ends_s:
+                self._open_bin(now_s)
+            if heap and heap[0][0] <= now_s:
+                self._deliver(now_s)  # what is due goes before what has just come
+            for fd, events in ready:
+                station = stations.get(fd)
+                if station is not None:
+                    self._fetch(station)
+                elif fd == control:
+                    on_control(events)
+
+    def _fetch(self, station: Station) -> None:
+        """Read what a node has sent and set it on its way."""
+        fd, ways, read, write, now = station.fd, station.ways, os.read, os.write, monotonic
+        sent_bytes = 0
+        try:
+            for _ in range(BATCH):
+                packet = read(fd, LARGEST_PACKET)
+                now_s = now()
+                size_bytes = len(packet)
+                sent_bytes += size_bytes
+                way = ways.get(packet[16:20]) or self._find(station, packet)
+                if way is None:
+                    self.no_route_packets += 1
+                elif way.clear_from_s <= now_s:
+                    way.packets += 1
+                    way.size_bytes += size_bytes
+                    target = way.target
+                    try:
+                        write(target.fd, packet)
+                        target.received_bytes += size_bytes
+                    except OSError:
+                        self.refused_packets += 1
+                elif way.blocked:
+                    way.links[0].refuse(size_bytes, "partition")
+                else:
+                    self._send(way, 0, now_s, packet)
+        except BlockingIOError:
+            pass  # nothing more to read
+        station.sent_bytes += sent_bytes
+
+    def _find(self, station: Station, packet: bytes) -> Way | None:
+        """The way of a packet, remembered for the next one to this address."""
+        address = packet[16:20]
+        target = self._by_address.get(address)
+        if target is None or packet[0] >> 4 != 4:
+            return None
+        path = self._routes.path(station.name, target.name)
+        if not path:
+            return None
+        way = Way((station.name, target.name), tuple(self.links[link.id] for link in path), target)
+        way.blocked = way.pair in self._blocked
+        way.refresh()
+        station.ways[address] = way
+        return way
+
+    def _send(self, way: Way, hop: int, at_s: float, packet: bytes) -> None:
+        """Offer a packet to its links from this hop on, at the instant at which it gets there."""
+        links = way.links
+        size_bytes = len(packet)
+        while hop < len(links):
+            self._sequence += 2
+            sequence = self._sequence
+            arrivals = links[hop].admit(size_bytes, at_s, sequence)
+            if isinstance(arrivals, Drop):
+                return
+            if arrivals[0] > at_s or len(arrivals) > 1:
+                heappush(self._heap, (arrivals[0], sequence, hop, way, packet))
+                if len(arrivals) > 1:
+                    heappush(self._heap, (arrivals[1], sequence + 1, hop, way, packet))
+                return
+            if not links[hop].arrive(size_bytes):
+                packet = self._corrupted(packet)
+            hop += 1
+        self._write(way.target, packet)
+
+    def _deliver(self, now_s: float) -> None:
+        """Bring every packet that is due by now to its next link, or to its node."""
+        heap, now = self._heap, monotonic
+        while heap and heap[0][0] <= now_s:
+            due_s, sequence, hop, way, packet = heappop(heap)
+            if way.blocked:
+                way.links[hop].lose("partition", copy=bool(sequence & 1))
+                continue
+            if not sequence & 1 and not way.links[hop].arrive(len(packet)):
+                packet = self._corrupted(packet)
+            hop += 1
+            if hop < len(way.links):
+                self._send(way, hop, due_s, packet)
+                continue
+            late_s = now() - due_s
+            lateness = self.lateness
+            lateness.steps[min(int(late_s / STEP_S), STEPS)] += 1
+            if late_s > lateness.max_s:
+                lateness.max_s = late_s
+            self._write(way.target, packet)
+
+    def _write(self, station: Station, packet: bytes) -> None:
+        try:
+            os.write(station.fd, packet)
+        except OSError:  # its namespace is gone, or its queue is full
+            self.refused_packets += 1
+        else:
+            station.received_bytes += len(packet)
+
+    def _corrupted(self, packet: bytes) -> bytes:
+        """The packet with one bit flipped behind the IP header: the receiver's checksum will reject it."""
+        header = (packet[0] & 15) * 4
+        if len(packet) <= header:
+            return packet
+        flipped = bytearray(packet)
+        flipped[self._bits.randrange(header, len(packet))] ^= 1 << self._bits.randrange(8)
+        return bytes(flipped)

@@ -1,0 +1,370 @@
+"""One directed link, as arithmetic: packets go in at a time, and out come the times at which they arrive.
+
+    offered -> [down?] -> [loss, burst loss] -> [queue, bounded in bytes] -> serialised one by one, at the rate or
+    when the trace lets bytes leave -> propagation: delay and jitter -> arrives (perhaps with a bit flipped)
+
+No clock, no input or output: the fabric feeds it real packets, the simulation whole trains, and both get the same
+answers. What is drawn for the n-th packet depends on the seed and n alone.
+
+Choices, where more than one reading is possible:
+- Packets never overtake each other because of jitter or a delay that was shortened: who would, arrives right behind
+  the one before. Only `reorder` overtakes: its packets skip the propagation delay.
+- The delay with its jitter is never below 0; jitter larger than the delay therefore raises the mean.
+- A duplicate is made behind the queue: it arrives with the original and takes no time of the link.
+- A corrupted packet uses the link and arrives, but counts as dropped ("corrupt"): the receiver's checksum rejects it.
+- A link that is down refuses new packets; those under way still arrive.
+- The packet being sent belongs to the backlog; an idle link takes one packet however short its queue.
+"""
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from math import inf
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+
+from orchestrator.links.chance import BurstChance, Chance, Spread
+from orchestrator.links.shape import LinkShape
+from orchestrator.links.trace import Trace
+from orchestrator.substrates.base import LinkCount
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The packet will not arrive, and why: down, loss, burst_loss, queue."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What becomes of packets that were offered at once. Times of intact packets; inf when none arrives."""
+
+    delivered_packets: int
+    delivered_bytes: int
+    lost: dict[str, int]  # packets by reason
+    first_arrival_s: float
+    last_arrival_s: float
+
+
+class _Waiting(NamedTuple):
+    """Bytes in the queue or on their way into the link."""
+
+    end_s: float  # when their last bit has left
+    size_bytes: int
+    start_s: float
+    tag: Hashable
+    copies: int
+    before_s: float  # the link's latest arrival before these bytes
+
+
+SMALL_TRAIN = 12  # packets: up to here a loop is faster than arrays
+_DOWN, _LOSS, _BURST, _QUEUE = Drop("down"), Drop("loss"), Drop("burst_loss"), Drop("queue")
+
+
+class Link:
+    """One direction of a link. `trace` is the loaded trace of a shape that names one; it begins at `epoch_s`."""
+
+    __slots__ = (
+        "_burst", "_corrupt", "_delay_s", "_duplicate", "_epoch_s", "_free_s", "_jitter_s", "_last_s", "_loss",
+        "_place", "_queue", "_reorder", "_s_per_byte", "_seed", "_spread", "_streams", "_trace", "backlog_bytes",
+        "delivered_bytes", "delivered_packets", "dropped", "duplicated_packets", "offered_bytes", "offered_packets",
+        "peak_backlog_bytes", "reordered_packets", "shape", "up",
+    )  # fmt: skip
+
+    def __init__(self, shape: LinkShape, seed: int, *, trace: Trace | None = None, epoch_s: float = 0.0) -> None:
+        self.up = True
+        self.offered_packets = self.offered_bytes = 0
+        self.delivered_packets = self.delivered_bytes = 0
+        self.duplicated_packets = self.reordered_packets = 0
+        self.backlog_bytes = self.peak_backlog_bytes = 0
+        self.dropped: dict[str, int] = {}
+        self._seed = seed
+        self._epoch_s = epoch_s
+        self._streams: dict[str, Random] = {}
+        self._queue: deque[_Waiting] = deque()
+        self._free_s = -inf  # when the last bit of the last packet has left
+        self._last_s = -inf  # the latest arrival of a packet that keeps its place
+        self._place = 0.0  # bytes along the trace
+        self._loss = self._reorder = self._duplicate = self._corrupt = None  # type: Chance | None
+        self._burst: BurstChance | None = None
+        self._spread: Spread | None = None
+        self._use(shape, trace)
+
+    def _use(self, shape: LinkShape, trace: Trace | None) -> None:
+        if (shape.trace is None) != (trace is None):
+            raise ValueError("a shape with a trace needs the loaded trace, and no other shape may have one")
+        self.shape = shape
+        self._trace = trace
+        self._s_per_byte = 8.0 / shape.rate_bps if shape.rate_bps is not None else 0.0
+        self._delay_s = shape.delay_s
+        self._jitter_s = shape.jitter_s
+        self._loss = self._chance("loss", self._loss, shape.loss)
+        self._reorder = self._chance("reorder", self._reorder, shape.reorder)
+        self._duplicate = self._chance("duplicate", self._duplicate, shape.duplicate)
+        self._corrupt = self._chance("corrupt", self._corrupt, shape.corrupt)
+        if shape.burst_loss is None:
+            self._burst = None
+        elif self._burst is None or self._burst.model != shape.burst_loss:
+            self._burst = BurstChance(shape.burst_loss, self._stream("burst_loss"))
+        if shape.jitter_s and (self._spread is None or self._spread.kind != shape.jitter_kind):
+            self._spread = Spread(shape.jitter_kind, f"{self._seed}/jitter")
+
+    def _chance(self, purpose: str, chance: Chance | None, probability: float) -> Chance | None:
+        """The chance with this probability; one that is asked for again goes on where it stopped."""
+        if chance is None:
+            return Chance(probability, self._stream(purpose)) if probability else None
+        if chance.probability != probability:
+            chance.set(probability)
+        return chance
+
+    def _stream(self, purpose: str) -> Random:
+        return self._streams.setdefault(purpose, Random(f"{self._seed}/{purpose}"))
+
+    def begin(self, epoch_s: float) -> None:
+        """Let the trace begin at this time (the run's beginning). Packets under way keep their times."""
+        self._epoch_s = epoch_s
+        self._place = 0.0
+
+    def admit(self, size_bytes: int, now_s: float, tag: Hashable = None) -> tuple[float, ...] | Drop:
+        """Offer one packet; times must not fall from call to call. Returns when it arrives (twice if duplicated).
+
+        The owner calls `arrive` once when the packet has arrived. `tag` names the packet in `reshape`'s answer.
+        """
+        self.offered_packets += 1
+        self.offered_bytes += size_bytes
+        if not self.up:
+            return self._drop(_DOWN)
+        burst_hit = self._burst is not None and self._burst.hit()
+        if self._loss is not None and self._loss.hit():
+            return self._drop(_LOSS)
+        if burst_hit:
+            return self._drop(_BURST)
+        if self._s_per_byte or self._trace is not None:
+            self._drain(now_s)
+            limit = self.shape.queue_bytes
+            if limit is not None and self.backlog_bytes and self.backlog_bytes + size_bytes > limit:
+                return self._drop(_QUEUE)
+        if self._duplicate is not None and self._duplicate.hit():
+            self.duplicated_packets += 1
+            return (self._pass(size_bytes, now_s, tag, 2),) * 2
+        return (self._pass(size_bytes, now_s, tag, 1),)
+
+    def _drain(self, now_s: float) -> None:
+        """Take what has left by now out of the backlog."""
+        queue = self._queue
+        while queue and queue[0].end_s <= now_s:
+            self.backlog_bytes -= queue.popleft().size_bytes
+
+    def _pass(self, size_bytes: int, now_s: float, tag: Hashable, copies: int) -> float:
+        """Send a packet that is not lost; returns when it arrives."""
+        if not self._s_per_byte and self._trace is None:
+            return self._propagate(now_s)
+        start_s, end_s = self._serialise(size_bytes, now_s)
+        self._queue.append(_Waiting(end_s, size_bytes, start_s, tag, copies, self._last_s))
+        self.backlog_bytes += size_bytes
+        if self.backlog_bytes > self.peak_backlog_bytes:
+            self.peak_backlog_bytes = self.backlog_bytes
+        return self._propagate(end_s)
+
+    def _serialise(self, size_bytes: float, now_s: float) -> tuple[float, float]:
+        """When these bytes begin to leave and when the last bit has left."""
+        start_s = self._free_s if self._free_s > now_s else now_s
+        if self._trace is None:
+            self._free_s = start_s + size_bytes * self._s_per_byte
+        else:
+            # The place, not the time, says what is left of the present chance: times would round it away.
+            self._place = max(self._place, self._trace.place(now_s - self._epoch_s)) + size_bytes
+            self._free_s = max(start_s, self._epoch_s + self._trace.reach(self._place))
+        return start_s, self._free_s
+
+    def _propagate(self, end_s: float) -> float:
+        """When a packet arrives whose last bit left at `end_s`."""
+        arrival_s = end_s + self._delay_s
+        if self._jitter_s and self._spread is not None:
+            arrival_s = max(end_s, arrival_s + self._jitter_s * self._spread.one())
+        if self._reorder is not None and self._reorder.hit():
+            self.reordered_packets += 1
+            return end_s
+        if arrival_s < self._last_s:
+            return self._last_s
+        self._last_s = arrival_s
+        return arrival_s
+
+    def _drop(self, drop: Drop) -> Drop:
+        self.dropped[drop.reason] = self.dropped.get(drop.reason, 0) + 1
+        return drop
+
+    def arrive(self, size_bytes: int) -> bool:
+        """Count an arrival. False: a bit was flipped on the way, and the packet counts as dropped ("corrupt")."""
+        if self._corrupt is not None and self._corrupt.hit():
+            self.dropped["corrupt"] = self.dropped.get("corrupt", 0) + 1
+            return False
+        self.delivered_packets += 1
+        self.delivered_bytes += size_bytes
+        return True
+
+    def lose(self, reason: str, *, copy: bool = False) -> None:
+        """Count a packet that had been admitted and must not arrive after all (reason "partition")."""
+        if not copy:
+            self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def refuse(self, size_bytes: int, reason: str) -> None:
+        """Count a packet that was offered but must not enter (reason "partition")."""
+        self.offered_packets += 1
+        self.offered_bytes += size_bytes
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def passed(self, packets: int, size_bytes: int) -> None:
+        """Count packets that went straight through a link that does nothing to them (`clear_from_s` <= now)."""
+        self.offered_packets += packets
+        self.offered_bytes += size_bytes
+        self.delivered_packets += packets
+        self.delivered_bytes += size_bytes
+
+    def clear_from_s(self) -> float:
+        """From when on the link does nothing to packets but count them; inf if it always does something."""
+        shape = self.shape
+        shaped = shape.rate_bps or shape.trace or shape.delay_s or shape.jitter_s
+        chancy = shape.loss or shape.burst_loss or shape.duplicate or shape.corrupt
+        return inf if shaped or chancy or not self.up else max(self._last_s, self._free_s)
+
+    @property
+    def in_flight_packets(self) -> int:
+        """Packets admitted that have not arrived."""
+        return self.offered_packets - self.delivered_packets - sum(self.dropped.values())
+
+    def count(self) -> LinkCount:
+        """The counters so far. Duplicates are in none of them (`duplicated_packets`)."""
+        return LinkCount(
+            self.offered_packets, self.offered_bytes, self.delivered_packets, self.delivered_bytes, dict(self.dropped)
+        )
+
+    def reshape(
+        self, shape: LinkShape, now_s: float, *, up: bool = True, trace: Trace | None = None
+    ) -> dict[Hashable, tuple[float, ...]]:
+        """Change the shape; no packet is lost. Returns the new arrival times of those not yet sent, by tag.
+
+        Packets whose last bit has left keep their time. The rest of the packet being sent, and all behind it, go at the
+        new rate and are propagated by the new shape; a queue that is now too long is kept.
+        """
+        self._drain(now_s)
+        waiting = list(self._queue)
+        self._queue.clear()
+        paced_as_before = (shape.rate_bps, shape.trace) == (self.shape.rate_bps, self.shape.trace)
+        if not paced_as_before:
+            self._free_s = now_s
+            self._place = 0.0
+        self._use(shape, trace)
+        self.up = up
+        if waiting:
+            self._last_s = waiting[0].before_s
+        retimed: dict[Hashable, tuple[float, ...]] = {}
+        for entry in waiting:
+            start_s, end_s = entry.start_s, entry.end_s
+            if not paced_as_before:
+                share = min(1.0, (end_s - now_s) / (end_s - start_s)) if end_s > start_s else 1.0
+                start_s, end_s = self._serialise(share * entry.size_bytes, now_s)
+            before_s = self._last_s
+            retimed[entry.tag] = (self._propagate(end_s),) * entry.copies
+            self._queue.append(_Waiting(end_s, entry.size_bytes, start_s, entry.tag, entry.copies, before_s))
+        self._drain(now_s)
+        return retimed
+
+    def admit_train(
+        self, packets: int, packet_bytes: int, last_bytes: int, now_s: float, tag: Hashable = None
+    ) -> TrainResult:
+        """Offer packets that come at once: all of `packet_bytes` but the last, of `last_bytes`.
+
+        The same packets are lost as when each is offered to `admit`, and they arrive at the same times; all count as
+        arrived from now on. After a `reshape`, the time given for `tag` is the new last arrival.
+        """
+        self.offered_packets += packets
+        self.offered_bytes += (packets - 1) * packet_bytes + last_bytes
+        if not self.up:
+            return self._ended([], [], {"down": packets})
+        lost: dict[str, int] = {}
+        burst_hits = self._burst.hits(packets) if self._burst is not None else []
+        gone = set(self._loss.hits(packets)) if self._loss is not None else set()
+        if gone:
+            lost["loss"] = len(gone)
+        if more := set(burst_hits) - gone:
+            lost["burst_loss"] = len(more)
+            gone |= more
+        last_there = packets - 1 not in gone
+        sizes = [packet_bytes] * (packets - len(gone) - last_there) + [last_bytes] * last_there
+        if self._s_per_byte or self._trace is not None:
+            self._drain(now_s)
+            taken = self._fitting(sizes)
+            if len(taken) < len(sizes):
+                lost["queue"] = len(sizes) - len(taken)
+            sizes = taken
+        if self._duplicate is not None:
+            self.duplicated_packets += len(self._duplicate.hits(len(sizes)))
+        if len(sizes) <= SMALL_TRAIN:
+            return self._ended(sizes, [self._pass(size, now_s, tag, 1) for size in sizes], lost)
+        return self._ended(sizes, self._pass_many(sizes, now_s, tag), lost)
+
+    def _fitting(self, sizes: list[int]) -> list[int]:
+        """Those of the packets that the queue takes; a short last one may fit where a full one does not."""
+        limit = self.shape.queue_bytes
+        backlog = self.backlog_bytes
+        if limit is None or backlog + sum(sizes) <= limit:
+            return sizes
+        taken = []
+        for size_bytes in sizes:
+            if not backlog or backlog + size_bytes <= limit:
+                taken.append(size_bytes)
+                backlog += size_bytes
+        return taken
+
+    def _pass_many(self, sizes: list[int], now_s: float, tag: Hashable) -> list[float]:
+        """What `_pass` does with each in turn, as arrays; returns the arrivals."""
+        count = len(sizes)
+        paced = bool(self._s_per_byte) or self._trace is not None
+        total = np.cumsum(sizes)
+        begin_s = max(self._free_s, now_s) if paced else now_s
+        if self._trace is not None:
+            place = max(self._place, self._trace.place(now_s - self._epoch_s))
+            reached = (self._trace.reach(place + float(sent)) for sent in total)
+            ends = np.maximum(begin_s, self._epoch_s + np.fromiter(reached, float, count))
+            self._place = place + float(total[-1])
+        else:
+            ends = begin_s + total * self._s_per_byte
+        arrivals = ends + self._delay_s
+        if self._jitter_s and self._spread is not None:
+            arrivals = np.maximum(ends, arrivals + self._jitter_s * self._spread.many(count))
+        overtaking = self._reorder.hits(count) if self._reorder is not None else []
+        arrivals[overtaking] = -inf
+        latest = np.maximum(np.maximum.accumulate(arrivals), self._last_s)
+        arrivals = latest.copy()
+        arrivals[overtaking] = ends[overtaking]
+        self.reordered_packets += len(overtaking)
+        if paced:
+            self._free_s = float(ends[-1])
+            befores = [self._last_s, *latest[:-1].tolist()]
+            starts = [begin_s, *ends[:-1].tolist()]
+            for end_s, size_bytes, start_s, before_s in zip(ends.tolist(), sizes, starts, befores, strict=True):
+                self._queue.append(_Waiting(end_s, size_bytes, start_s, tag, 1, before_s))
+            self.backlog_bytes += int(total[-1])
+            self.peak_backlog_bytes = max(self.peak_backlog_bytes, self.backlog_bytes)
+        self._last_s = float(latest[-1])
+        found: list[float] = arrivals.tolist()
+        return found
+
+    def _ended(self, sizes: list[int], arrivals: list[float], lost: dict[str, int]) -> TrainResult:
+        """Count a train whose packets arrive at these times."""
+        if self._corrupt is not None and (bad := self._corrupt.hits(len(sizes))):
+            lost["corrupt"] = len(bad)
+            spoilt = set(bad)
+            sizes = [size for index, size in enumerate(sizes) if index not in spoilt]
+            arrivals = [arrival for index, arrival in enumerate(arrivals) if index not in spoilt]
+        for reason, packets in lost.items():
+            self.dropped[reason] = self.dropped.get(reason, 0) + packets
+        self.delivered_packets += len(sizes)
+        self.delivered_bytes += sum(sizes)
+        if not sizes:
+            return TrainResult(0, 0, lost, inf, inf)
+        return TrainResult(len(sizes), sum(sizes), lost, min(arrivals), max(arrivals))

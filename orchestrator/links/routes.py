@@ -1,0 +1,43 @@
+"""Routes: the way of a packet from node to node along directed links.
+
+Shortest by hops; among equals the one whose next ends come first by name, so a plan has the same routes everywhere.
+Every end forwards, nodes too: in a ring or a line packets pass the links of the nodes between (not their processes).
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from orchestrator.plan import DirectedLink
+
+
+class Routes:
+    """Paths over a fixed set of links; each is searched when first asked for."""
+
+    def __init__(self, links: Iterable[DirectedLink]) -> None:
+        self._leaving: dict[str, list[DirectedLink]] = {}
+        for link in sorted(links, key=lambda link: link.target):
+            self._leaving.setdefault(link.source, []).append(link)
+        self._paths: dict[tuple[str, str], tuple[DirectedLink, ...] | None] = {}
+
+    def path(self, source: str, target: str) -> tuple[DirectedLink, ...] | None:
+        """Links from source to target in order; empty when they are the same end, None when there is no way."""
+        pair = (source, target)
+        if pair not in self._paths:
+            self._paths[pair] = self._search(source, target)
+        return self._paths[pair]
+
+    def _search(self, source: str, target: str) -> tuple[DirectedLink, ...] | None:
+        came_by: dict[str, DirectedLink | None] = {source: None}
+        waiting = deque([source])
+        while waiting and target not in came_by:
+            for link in self._leaving.get(waiting.popleft(), ()):
+                if link.target not in came_by:
+                    came_by[link.target] = link
+                    waiting.append(link.target)
+        if target not in came_by:
+            return None
+        path: list[DirectedLink] = []
+        while (link := came_by[target]) is not None:
+            path.append(link)
+            target = link.source
+        return tuple(reversed(path))

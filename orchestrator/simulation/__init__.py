@@ -1,0 +1,1 @@
+"""Simulation: the same coroutines on a clock that jumps."""

@@ -1,0 +1,328 @@
+"""Mininet: every node a real process in the network namespace of a Mininet host, on links that a shaper makes true.
+
+    Mininet host (a shell that holds a namespace)  <- fork server forks the node, which enters namespace and group
+        eb0, a TUN device  <->  fabric: moves each packet along the plan's directed links
+    control group edgebed-<run>/<node>: CPU share, memory limit, freeze, kill
+
+Nothing here outlives the orchestrator: shells end with their terminal, the fabric and the fork server with their
+parent, nodes with the fork server, devices with the fabric; the janitor removes the control groups.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from node_image.spec import NodeSpec
+from orchestrator.errors import RunBrokeError
+from orchestrator.journal import Journal
+from orchestrator.links.delay_line import DelayLine
+from orchestrator.links.shape import LinkShape
+from orchestrator.plan import DirectedLink, Plan, PlannedNode
+from orchestrator.substrates.base import LinkCount, NodeExit, NodeLine, NodeUse
+from orchestrator.substrates.calibration import Calibration
+from orchestrator.substrates.control_groups import ControlGroup, find_mounts
+from orchestrator.substrates.processes import ForkServer, NodeProcess
+
+STARTS_AT_ONCE = 8
+INIT_WITHIN_S = 120.0
+STOP_WITHIN_S = 20.0
+MEMORY_FLOOR_BYTES = 512 << 20  # torch's own pages alone pass a small board's memory: below this no limit is set
+
+
+@dataclass
+class _Placed:
+    """A node's place: its host, its groups, its present process, and what it has used."""
+
+    node: PlannedNode
+    netns_pid: int
+    group: ControlGroup
+    folder: Path
+    process: NodeProcess | None = None
+    share: float | None = None  # of its ordinary speed on this host; None: no limit
+    factor: float = 1.0  # what a fault leaves of it
+    busy_s: float = 0.0
+    cpu_seen_s: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    def account(self) -> None:
+        """Turn the CPU time used since last asked into busy time of the device, at the share in force."""
+        cpu_s = self.group.cpu_s()
+        scale = (self.share or 1.0) * self.factor
+        self.busy_s += (cpu_s - self.cpu_seen_s) / scale
+        self.cpu_seen_s = cpu_s
+
+
+class MininetSubstrate:
+    """Real processes and real packets on this machine. Needs root, /dev/net/tun and Mininet's mnexec."""
+
+    def __init__(self, plan: Plan, directory: Path, run_id: str, secret: str, calibration: Calibration) -> None:
+        self.can = frozenset({"kill", "restart", "pause", "cpu", "shape", "block", "ask"})
+        self._plan = plan
+        self._directory = directory
+        self._run_id = run_id
+        self._secret = secret
+        self._calibration = calibration
+        self._stack = AsyncExitStack()
+        self._server = ForkServer()
+        self._network = DelayLine()
+        self._placed: dict[str, _Placed] = {}
+        self._output: asyncio.Queue[NodeLine | NodeExit | None] = asyncio.Queue()
+        self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._begun_at: float | None = None
+        self._facts: dict[str, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            journal = stack.enter_context(Journal(self._directory))
+            stack.callback(_janitor(self._directory))
+            self._server.launch(self._directory / "fork_server.log")
+            stack.callback(self._server.close)
+            began = time.monotonic()
+            hosts = self._hosts(stack)
+            self._facts["hosts_s"] = time.monotonic() - began
+            mounts = find_mounts()
+            for node in self._plan.nodes:
+                group = ControlGroup(mounts, self._run_id, node.name, journal)
+                stack.callback(group.remove)
+                group.make()
+                folder = self._directory / "nodes" / node.name
+                folder.mkdir(parents=True, exist_ok=True)
+                self._placed[node.name] = _Placed(node, hosts[node.name], group, folder)
+            stack.push_async_callback(self._network.close)
+            addresses = {node.name: (hosts[node.name], node.address) for node in self._plan.nodes}
+            await self._network.open(self._plan.links, addresses, self._directory / "fabric.log")
+            await self._server.ready()
+            stack.push_async_callback(self._end_processes)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        try:
+            await self._stack.aclose()
+        finally:
+            self._output.put_nowait(None)
+
+    def now(self) -> float:
+        """Seconds since `begin`; before it, 0."""
+        return 0.0 if self._begun_at is None else time.monotonic() - self._begun_at
+
+    async def sleep_until(self, t: float) -> None:
+        """Wait until `now()` is t."""
+        await asyncio.sleep(max(0.0, t - self.now()))
+
+    async def start(self, node: PlannedNode) -> None:
+        """Fork the node, let it build its learner, and if the run has begun set it to work."""
+        placed = self._placed[node.name]
+        async with self._starting:
+            await self._start(placed, node.spec)
+
+    async def _start(self, placed: _Placed, spec: NodeSpec) -> None:
+        process = NodeProcess(placed.node.name, placed.folder, self._output)  # type: ignore[arg-type]  # never sends None
+        request = {
+            "fork": placed.node.name,
+            "spec": spec.to_json(),
+            "netns_pid": placed.netns_pid,
+            "cgroups": placed.group.procs(),
+        }
+        if placed.node.profile.memory_bytes >= MEMORY_FLOOR_BYTES:
+            placed.group.set_memory(placed.node.profile.memory_bytes)
+        await process.start(self._server, request)
+        placed.process = process
+        init = {"do": "init", "run_id": self._run_id, "secret": self._secret, "state_dir": str(placed.folder / "state")}
+        await process.ask(init, INIT_WITHIN_S)
+        if self._begun_at is not None:
+            self._set_share(placed)
+            process.tell({"do": "start", "start_at": self._begun_at})
+
+    async def begin(self) -> None:
+        """Give every node its CPU share and the instant at which all set to work."""
+        for placed in self._placed.values():
+            if placed.process is not None and placed.node.profile.slowed:
+                placed.share = await self._calibration.share(placed.node, placed.process)
+            self._set_share(placed)
+            placed.cpu_seen_s = placed.group.cpu_s()
+        self._begun_at = time.monotonic() + 0.05 + 0.001 * len(self._placed)
+        await self._network.epoch(self._begun_at)
+        for placed in self._placed.values():
+            if placed.process is not None:
+                placed.process.tell({"do": "start", "start_at": self._begun_at})
+        await asyncio.sleep(self._begun_at - time.monotonic())
+
+    def _set_share(self, placed: _Placed) -> tuple[int, int] | None:
+        if placed.share is None and placed.factor == 1.0:
+            return placed.group.set_share(None)
+        return placed.group.set_share((placed.share or 1.0) * placed.factor)
+
+    async def ask(self, node: PlannedNode, command: dict[str, Any]) -> dict[str, Any]:
+        """Send a ready node a command and wait for its answer."""
+        process = self._placed[node.name].process
+        if process is None:
+            raise RunBrokeError(f"{node.name} is not running: cannot ask it to {command['do']!r}")
+        return await process.ask(command, float(command.get("within_s", 30.0)))
+
+    async def stop(self, node: PlannedNode) -> None:
+        """Ask it to evaluate and end; kill it after a deadline. The CPU share is lifted: the clock has stopped."""
+        placed = self._placed[node.name]
+        process = placed.process
+        if process is None:
+            return
+        placed.account()
+        placed.group.set_share(None)
+        process.asked_to_end = True
+        process.tell({"do": "stop", "evaluate": True})
+        if not await process.ended(STOP_WITHIN_S):
+            placed.notes.append(f"did not stop within {STOP_WITHIN_S:g} s and was killed")
+            placed.group.kill()
+            await process.ended(STOP_WITHIN_S)
+        await process.close()
+        placed.process = None
+
+    async def kill(self, node: PlannedNode) -> str:
+        """Kill -9 of its whole control group."""
+        placed = self._placed[node.name]
+        process = placed.process
+        if process is None or process.exited is None:
+            return f"{node.name}: had ended before"
+        process.asked_to_end = True
+        placed.group.kill()
+        if not await process.ended(5.0):
+            raise RunBrokeError(f"{node.name} (pid {process.pid}) survived a kill for 5 s")
+        placed.account()
+        code = os.waitstatus_to_exitcode(await process.exited)
+        await process.close()
+        placed.process = None
+        if code != -9:
+            raise RunBrokeError(f"{node.name}: killed, but its exit was {code} and not signal 9")
+        return f"{node.name}: pid {process.pid} ended by signal 9"
+
+    async def pause(self, node: PlannedNode) -> str:
+        """Freeze its control group; the kernel confirms."""
+        placed = self._placed[node.name]
+        placed.account()
+        await placed.group.freeze(True)
+        placed.notes.append(f"cpu at freeze {placed.group.cpu_s():.6f}")
+        return f"{node.name}: frozen"
+
+    async def resume(self, node: PlannedNode) -> str:
+        """Thaw it; says how much CPU it used while frozen."""
+        placed = self._placed[node.name]
+        frozen_at = float(placed.notes.pop().rsplit(" ", 1)[1])
+        used = placed.group.cpu_s() - frozen_at
+        await placed.group.freeze(False)
+        return f"{node.name}: thawed, {used * 1e3:.1f} ms of CPU used while frozen"
+
+    async def slow(self, node: PlannedNode, factor: float) -> str:
+        """Scale its CPU share."""
+        placed = self._placed[node.name]
+        placed.account()
+        placed.factor = factor
+        found = self._set_share(placed)
+        text = "no limit" if found is None else f"{found[0]} of every {found[1]} us"
+        return f"{node.name}: CPU share read back as {text}"
+
+    async def shape(self, link: DirectedLink, shape: LinkShape, *, up: bool = True) -> str:
+        """Change a link in the fabric."""
+        return await self._network.shape(link, shape, up)
+
+    async def block(self, pairs: frozenset[tuple[str, str]]) -> str:
+        """Block exactly these pairs in the fabric."""
+        return await self._network.block(pairs)
+
+    async def uses(self) -> dict[str, NodeUse]:
+        """CPU from the control groups, memory as proportional set size of the process."""
+        found = {}
+        for name, placed in self._placed.items():
+            placed.account()
+            pid = placed.process.pid if placed.process is not None else 0
+            found[name] = NodeUse(
+                placed.cpu_seen_s, placed.busy_s, placed.group.throttled_s(), _pss_bytes(pid), placed.share
+            )
+        return found
+
+    async def links(self) -> dict[str, LinkCount]:
+        """Counters of the fabric."""
+        return await self._network.counters()
+
+    async def traffic(self) -> dict[str, list[tuple[int, int, int]]]:
+        """0.1 s bins of the fabric."""
+        return await self._network.traffic()
+
+    async def output(self) -> AsyncIterator[NodeLine | NodeExit]:
+        """Lines and exits of all nodes, in the order in which they were read."""
+        while (item := await self._output.get()) is not None:
+            yield item
+
+    async def collect(self, node: PlannedNode, into: Path) -> None:
+        """Nodes write into the run directory itself: nothing to bring."""
+
+    def facts(self) -> dict[str, Any]:
+        """How it was made true."""
+        shares = {name: placed.share for name, placed in self._placed.items()}
+        notes = {name: placed.notes for name, placed in self._placed.items() if placed.notes}
+        return {
+            "shaper": "delay_line",
+            "cpu_shares": shares,
+            "calibration": self._calibration.found(),
+            "notes": notes,
+            **self._facts,
+        }
+
+    def _hosts(self, stack: AsyncExitStack) -> dict[str, int]:
+        """One Mininet host a node, without interfaces of Mininet's own; returns the pid that holds each namespace."""
+        from mininet.log import setLogLevel  # type: ignore[import-untyped]  # Mininet has no types
+        from mininet.net import Mininet  # type: ignore[import-untyped]
+
+        setLogLevel("error")
+        net = Mininet(controller=None, build=False, autoSetMacs=False)
+        stack.callback(net.stop)
+        return {node.name: net.addHost(node.name, ip=None).pid for node in self._plan.nodes}
+
+    async def _end_processes(self) -> None:
+        """Kill whatever still runs (an interrupted run comes here with everything alive)."""
+        for placed in self._placed.values():
+            process = placed.process
+            if process is not None:
+                process.asked_to_end = True
+                placed.group.kill()
+        for placed in self._placed.values():
+            if placed.process is not None:
+                await placed.process.ended(5.0)
+                await placed.process.close()
+                placed.process = None
+
+
+def _janitor(directory: Path) -> Any:
+    """Start the janitor; returns what ends it: closing the pipe that it waits on."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator.janitor", str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+    def end() -> None:
+        if process.stdin is not None:
+            process.stdin.close()
+        process.wait(15)
+
+    return end
+
+
+def _pss_bytes(pid: int) -> int:
+    """Proportional set size: private pages, plus shared ones divided by who shares them."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    return 0

@@ -1,0 +1,225 @@
+"""Node processes: started by the fork server, spoken to over their stdin and stdout, their exit reported.
+
+The pipes are the measuring channel: what a node tells the orchestrator never crosses a shaped link.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import RunBrokeError
+from orchestrator.substrates.base import NodeExit, NodeLine
+
+READY_WITHIN_S = 120.0  # loading torch on a slow, busy machine
+LAST_LINES = 32
+LINE_LIMIT = 1 << 20
+
+
+class ForkServer:
+    """The process that forks nodes. One a run; ends with the orchestrator."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._forked: dict[str, asyncio.Future[int]] = {}
+        self._exits: dict[int, asyncio.Future[int]] = {}
+        self._log: Path | None = None
+
+    def launch(self, log: Path) -> None:
+        """Start it and return at once; `ready` waits. Called from the thread that lives as long as the run."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        with log.open("wb") as stderr, theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "node_image.fork_server", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                pass_fds=(theirs.fileno(),),
+                env=environment,
+                cwd=Path(__file__).parents[2],
+            )
+        ours.setblocking(False)
+        self._control, self._log = ours, log
+        loop = asyncio.get_running_loop()
+        self._ready = loop.create_future()
+        loop.add_reader(ours, self._read)
+
+    async def ready(self) -> None:
+        """Wait until it has loaded what every node needs."""
+        if self._ready is None:
+            raise RuntimeError("launch it first")
+        await asyncio.wait_for(asyncio.shield(self._ready), READY_WITHIN_S)
+
+    async def fork(self, request: dict[str, Any], fds: tuple[int, int, int]) -> tuple[int, asyncio.Future[int]]:
+        """Fork a node; returns its pid and a future of its wait status."""
+        if self._control is None:
+            raise RuntimeError("launch it first")
+        forked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._forked[request["fork"]] = forked
+        socket.send_fds(self._control, [json.dumps(request).encode()], list(fds))
+        pid = await asyncio.wait_for(forked, READY_WITHIN_S)
+        return pid, self._exits[pid]
+
+    def close(self) -> None:
+        """End it: it exits at the end of its socket, and every node with it."""
+        if self._control is not None:
+            asyncio.get_running_loop().remove_reader(self._control)
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _read(self) -> None:
+        while self._control is not None:
+            try:
+                packet = self._control.recv(65536)
+            except BlockingIOError:
+                return
+            if not packet:
+                self._died()
+                return
+            self._take(json.loads(packet))
+
+    def _take(self, report: dict[str, Any]) -> None:
+        if "ready" in report and self._ready is not None:
+            self._ready.set_result(None)
+        elif "forked" in report:
+            self._exits[report["pid"]] = asyncio.get_running_loop().create_future()
+            self._forked.pop(report["forked"]).set_result(report["pid"])
+        elif "exited" in report:
+            self._exits.pop(report["pid"]).set_result(report["status"])
+
+    def _died(self) -> None:
+        if self._control is not None:
+            asyncio.get_running_loop().remove_reader(self._control)
+        words = last_lines(self._log) if self._log else ""
+        error = RunBrokeError(f"the fork server ended by itself; its last words:\n{words}")
+        waiting = [self._ready, *self._forked.values(), *self._exits.values()]
+        for future in waiting:
+            if future is not None and not future.done():
+                future.set_exception(error)
+                future.exception()  # seen: not every future has somebody who waits for it
+
+
+class NodeProcess:
+    """One life of a node: its pipes, its answers, its exit."""
+
+    def __init__(self, name: str, folder: Path, output: "asyncio.Queue[NodeLine | NodeExit]") -> None:
+        self.name = name
+        self.pid = 0
+        self.asked_to_end = False
+        self.exited: asyncio.Future[int] | None = None
+        self._folder = folder
+        self._output = output
+        self._stdin: asyncio.StreamWriter | None = None
+        self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, server: ForkServer, request: dict[str, Any]) -> None:
+        """Fork it and connect its pipes."""
+        stdin_r, stdin_w = os.pipe()
+        stdout_r, stdout_w = os.pipe()
+        stderr = os.open(self._folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            self.pid, self.exited = await server.fork(request, (stdin_r, stdout_w, stderr))
+        finally:
+            for fd in (stdin_r, stdout_w, stderr):
+                os.close(fd)
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.connect_write_pipe(
+            lambda: asyncio.streams.FlowControlMixin(loop), os.fdopen(stdin_w, "wb")
+        )
+        self._stdin = asyncio.StreamWriter(transport, protocol, None, loop)
+        reader = asyncio.StreamReader(limit=LINE_LIMIT)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stdout_r, "rb"))
+        self._tasks = [
+            asyncio.create_task(self._read(reader), name=f"output of {self.name}"),
+        ]
+
+    def tell(self, command: dict[str, Any]) -> None:
+        """Write one command; a node that has gone takes no notice."""
+        if self._stdin is not None and not self._stdin.is_closing():
+            self._stdin.write(json.dumps(command).encode() + b"\n")
+
+    async def ask(self, command: dict[str, Any], within_s: float) -> dict[str, Any]:
+        """Write a command and wait for its answer; RunBrokeError with the node's last words if it ends first."""
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._answers[command["do"]] = answer
+        self.tell(command)
+        try:
+            return await asyncio.wait_for(answer, within_s)
+        except TimeoutError:
+            raise RunBrokeError(
+                f"{self.name}: no answer to {command['do']!r} within {within_s:g} s; its last words:\n{self.last_words()}"
+            ) from None
+
+    async def ended(self, within_s: float) -> bool:
+        """Wait for the process's end; False if it still lives after so many seconds."""
+        if self.exited is None:
+            return True
+        done, _ = await asyncio.wait({self.exited}, timeout=within_s)
+        return bool(done)
+
+    async def close(self) -> None:
+        """Close the pipes once the process has ended."""
+        if self._stdin is not None:
+            self._stdin.close()
+            with suppress(OSError):
+                await self._stdin.wait_closed()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def last_words(self) -> str:
+        """The last lines of its stderr."""
+        return last_lines(self._folder / "stderr")
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            try:
+                raw = await reader.readline()
+            except ValueError:  # a line longer than the limit: not ours; what follows may be
+                continue
+            if not raw:
+                break
+            line = raw.decode("utf-8", "replace").rstrip("\n")
+            if line.startswith('{"answer"'):
+                self._take_answer(line)
+            else:
+                self._output.put_nowait(NodeLine(self.name, line))
+        if self.exited is not None:
+            status = await self.exited
+            code = os.waitstatus_to_exitcode(status)
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_exception(
+                        RunBrokeError(f"{self.name} ended ({code}) instead of answering:\n{self.last_words()}")
+                    )
+                    answer.exception()
+            self._output.put_nowait(NodeExit(self.name, code, self.asked_to_end, self.last_words() if code else ""))
+
+    def _take_answer(self, line: str) -> None:
+        try:
+            raw = json.loads(line)
+            answer = self._answers.pop(raw["to"])
+            answer.set_result(raw["answer"])
+        except (ValueError, KeyError, asyncio.InvalidStateError):
+            self._output.put_nowait(NodeLine(self.name, line))
+
+
+def last_lines(file: Path) -> str:
+    """The last lines of a log, for an error message."""
+    with suppress(FileNotFoundError):
+        return "\n".join(deque(file.read_text("utf-8", "replace").splitlines(), LAST_LINES))
+    return ""

@@ -1,0 +1,1 @@
+"""Telemetry: views of the records while a run lasts."""

@@ -1,0 +1,231 @@
+"""Topologies: who is linked to whom. Pure: the same devices and seed give the same graph.
+
+Where there is a coordinator, every topology but `two_tier` and `explicit` links each device to it by the device's own
+link: directly, or through a switch `hub` if the coordinator has a link of its own. Without a coordinator, a `star`
+links the devices to that hub. `ring`, `line`, `full` and `random_geometric` add direct links among the devices: shaped
+by the topology's `link`, or, without one, in each direction by the sending device's own (its `up` part).
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.forms import Mistake, shown, unknown
+from orchestrator.link_forms import Link, OneWay
+from orchestrator.topology_forms import AnyForm, Explicit, Full, Peering, RandomGeometric, Ring, Star, TwoTier
+
+COORDINATOR = "coordinator"
+HUB = "hub"
+MAX_LINKS = 100_000  # directed
+
+
+class TopologyError(ValueError):
+    """These devices cannot be linked so; `mistakes` are paths below `topology` and what is wrong there."""
+
+    def __init__(self, *mistakes: Mistake) -> None:
+        self.mistakes = mistakes
+        super().__init__("; ".join(text for _, text in mistakes))
+
+
+@dataclass(frozen=True)
+class End:
+    """A node with its own link to the network, if it has one."""
+
+    name: str
+    group: str
+    link: Link | None
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Two ends that are linked: `forward` from a to b, `backward` from b to a."""
+
+    a: str
+    b: str
+    forward: OneWay
+    backward: OneWay
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a topology decides. Positions are in metres, where the topology has any."""
+
+    edges: tuple[Edge, ...]
+    switches: tuple[str, ...] = ()
+    positions_m: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def build(topology: AnyForm, devices: Sequence[End], coordinator: End | None, seed: int) -> Graph:
+    """The graph of these devices; raises TopologyError where it cannot be or falls apart."""
+    match topology:
+        case Star():
+            graph = star(devices, coordinator)
+        case TwoTier():
+            graph = two_tier(topology, devices, coordinator)
+        case Explicit():
+            graph = explicit(topology, devices, coordinator)
+        case Peering():
+            graph = peering(topology, devices, coordinator, seed)
+    _check_connected(graph, [*devices, *([coordinator] if coordinator else [])])
+    return graph
+
+
+def star(devices: Sequence[End], coordinator: End | None) -> Graph:
+    """See the module."""
+    if coordinator is not None and coordinator.link is None:
+        return Graph(tuple(_access(device, coordinator.name) for device in devices))
+    ends = [*devices, *([coordinator] if coordinator else [])]
+    return Graph(tuple(_access(end, HUB) for end in ends), (HUB,))
+
+
+def two_tier(topology: TwoTier, devices: Sequence[End], coordinator: End | None) -> Graph:
+    """Gateways meet at the coordinator, or at a switch `hub` if it has a link of its own (or is absent)."""
+    if isinstance(topology.gateways, int):
+        names = [f"gw-{number}" for number in range(1, topology.gateways + 1)]
+        gateway_of = dict(zip((device.name for device in devices), itertools.cycle(names), strict=False))
+    else:
+        names = [gateway.name for gateway in topology.gateways]
+        of_group = {group: gateway.name for gateway in topology.gateways for group in gateway.groups}
+        if missing := sorted({device.group for device in devices} - of_group.keys()):
+            raise TopologyError((("gateways",), f"no gateway serves the group {missing[0]}"))
+        for index, gateway in enumerate(topology.gateways):
+            for group in gateway.groups:
+                if group not in {device.group for device in devices}:
+                    groups = {device.group for device in devices}
+                    raise TopologyError((("gateways", index, "groups"), unknown("group", group, groups)))
+        gateway_of = {device.name: of_group[device.group] for device in devices}
+    direct = coordinator is not None and coordinator.link is None
+    top = COORDINATOR if direct else HUB
+    edges = [_access(device, gateway_of[device.name]) for device in devices]
+    edges += [Edge(name, top, topology.uplink.up, topology.uplink.down) for name in names]
+    if direct or coordinator is None:
+        return Graph(tuple(edges), (*names, *(() if direct else (HUB,))))
+    return Graph((*edges, _access(coordinator, HUB)), (*names, HUB))
+
+
+def peering(topology: Peering, devices: Sequence[End], coordinator: End | None, seed: int) -> Graph:
+    """Links among the devices, beside the star to the coordinator if there is one."""
+    count = len(devices)
+    positions: dict[str, tuple[float, float]] = {}
+    match topology:
+        case Full():
+            _check_size(count * (count - 1))
+            pairs = list(itertools.combinations(range(count), 2))
+        case RandomGeometric():
+            places = np.random.default_rng(seed).uniform((0, 0), topology.area, (count, 2))
+            pairs = within_range(places, topology.radio_range_m)
+            positions = {end.name: (float(x), float(y)) for end, (x, y) in zip(devices, places, strict=True)}
+        case _:
+            pairs = [(index, index + 1) for index in range(count - 1)]
+            if isinstance(topology, Ring) and count > 2:
+                pairs.append((count - 1, 0))
+    edges = tuple(_between(devices[a], devices[b], topology.link) for a, b in pairs)
+    if coordinator is None:
+        return Graph(edges, (), positions)
+    access = star(devices, coordinator)
+    return Graph((*access.edges, *edges), access.switches, positions)
+
+
+def within_range(places: NDArray[np.float64], range_m: float) -> list[tuple[int, int]]:
+    """Pairs of places no further apart than `range_m`; TopologyError says which range would link all of them."""
+    needed_m = longest_hop(places)
+    if needed_m > range_m:
+        enough = f"{np.ceil(needed_m * 10) / 10:g} m"
+        text = f"at the places that this seed gives, some devices reach no other part; a range of {enough} would do"
+        raise TopologyError((("radio_range",), text + f", or a smaller area, or another seed (found {range_m:g} m)"))
+    pairs: list[tuple[int, int]] = []
+    for a in range(len(places) - 1):
+        near = np.flatnonzero(np.hypot(*(places[a + 1 :] - places[a]).T) <= range_m)
+        pairs += [(a, a + 1 + int(b)) for b in near]
+        _check_size(2 * len(pairs))
+    return pairs
+
+
+def longest_hop(places: NDArray[np.float64]) -> float:
+    """The smallest range that links all places: the longest edge of their minimum spanning tree (Prim)."""
+    if len(places) < 2:
+        return 0.0
+    distance = np.hypot(*(places - places[0]).T)
+    outside = np.ones(len(places), dtype=bool)
+    outside[0] = False
+    longest = 0.0
+    while outside.any():
+        nearest = int(np.argmin(np.where(outside, distance, np.inf)))
+        longest = max(longest, float(distance[nearest]))
+        outside[nearest] = False
+        distance = np.minimum(distance, np.hypot(*(places - places[nearest]).T))
+    return longest
+
+
+def explicit(topology: Explicit, devices: Sequence[End], coordinator: End | None) -> Graph:
+    """Exactly the links written, groups spelled out."""
+    ends = {end.name: end for end in [*devices, *([coordinator] if coordinator else [])]}
+    groups: dict[str, list[str]] = {}
+    for device in devices:
+        groups.setdefault(device.group, []).append(device.name)
+    known = {**{name: [name] for name in (*ends, *topology.switches)}, **groups}
+    edges: dict[frozenset[str], Edge] = {}
+    mistakes: list[Mistake] = []
+    for index, written in enumerate(topology.links):
+        path = ("links", index)
+        missing = [(side, name) for side, name in enumerate(written.between) if name not in known]
+        mistakes += [
+            ((*path, "between", side), unknown("node, switch or group", name, known)) for side, name in missing
+        ]
+        for a, b in () if missing else itertools.product(*(known[name] for name in written.between)):
+            own = next((ends[end].link for end in (a, b) if end in ends and ends[end].link), None)
+            link = written.link or own
+            if a == b or frozenset((a, b)) in edges:
+                what = "links it to itself" if a == b else f"{a} and {b} are linked already"
+                mistakes.append(((*path, "between"), what + shown(list(written.between))))
+            elif link is None:
+                mistakes.append(((*path, "link"), f"is required: neither {a} nor {b} has a link of its own"))
+            else:
+                towards_b = written.link is not None or (a in ends and ends[a].link is not None)
+                ways = (link.up, link.down) if towards_b else (link.down, link.up)
+                edges[frozenset((a, b))] = Edge(a, b, *ways)
+                _check_size(2 * len(edges))
+    if mistakes:
+        raise TopologyError(*mistakes)
+    return Graph(tuple(edges.values()), topology.switches)
+
+
+def _access(end: End, to: str) -> Edge:
+    link = _own(end)
+    return Edge(end.name, to, link.up, link.down)
+
+
+def _between(a: End, b: End, link: Link | None) -> Edge:
+    return Edge(a.name, b.name, link.up, link.down) if link else Edge(a.name, b.name, _own(a).up, _own(b).up)
+
+
+def _own(end: End) -> Link:
+    if end.link is None:
+        raise TopologyError(
+            ((), f"the group {end.group} needs a link (devices: link), by which this topology links it")
+        )
+    return end.link
+
+
+def _check_size(links: int) -> None:
+    if links > MAX_LINKS:
+        raise TopologyError(((), f"makes {links} directed links or more; at most {MAX_LINKS} can be run"))
+
+
+def _check_connected(graph: Graph, nodes: Sequence[End]) -> None:
+    around: dict[str, list[str]] = {name: [] for name in (*(node.name for node in nodes), *graph.switches)}
+    for edge in graph.edges:
+        around[edge.a].append(edge.b)
+        around[edge.b].append(edge.a)
+    seen = {nodes[0].name}
+    ahead = [nodes[0].name]
+    while ahead:
+        new = [name for name in around[ahead.pop()] if name not in seen]
+        seen.update(new)
+        ahead += new
+    if apart := [node.name for node in nodes if node.name not in seen]:
+        more = f" and {len(apart) - 1} more" if len(apart) > 1 else ""
+        raise TopologyError(((), f"not connected: {nodes[0].name} has no path to {apart[0]}{more}; add a link"))
