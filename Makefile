@@ -51,7 +51,7 @@ format: setup ## put the source into the one format
 	@$(PYTHON_BIN)/ruff format .
 
 bench: setup ## measure speed and memory of Edgebed itself
-	@$(PYTHON_BIN)/python -m tests.bench $(ARGS)
+	@$(PYTHON_BIN)/python -m bench $(ARGS)
 
 calibrate: NAME = parity_digits
 calibrate: setup ## run NAME in simulation and in emulation; print both and the gap

@@ -80,6 +80,7 @@ def energy_by_component(runs: Sequence[Run]) -> Figure:
             axes.barh(names, joules, left=left, height=0.62, color=colour, label=component.replace("_", " "))
             left = [so_far + more for so_far, more in zip(left, joules, strict=True)]
         axes.invert_yaxis()
+        axes.set_axisbelow(True)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("energy of all nodes")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.with_unit(value, "J")))
@@ -147,9 +148,10 @@ def _shade_faults(axes: Axes, run: Run) -> None:
             f"{fault.kind} ({len(fault.victims)})",
             ((fault.at_s + heal_s) / 2, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(0, -12),
+            xytext=(0, 4),
             textcoords="offset points",
             ha="center",
+            annotation_clip=False,
             fontsize=9,
             color="#8a5a12",
         )

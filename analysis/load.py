@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from node_image.records import Record
 
 Parsed = TypeVar("Parsed")
+ARGUMENTS_MARK = "# run with: "
 
 
 class NotARunError(ValueError):
@@ -51,6 +52,7 @@ class Run:
     events: tuple[Mapping[str, Any], ...] = ()
     records: tuple[NodeRecord, ...] = ()
     problems: tuple[str, ...] = ()
+    arguments: str = ""  # what the command line changed of the scenario, as options
 
     @property
     def name(self) -> str:
@@ -115,7 +117,16 @@ def load_run(directory: Path, label: str) -> Run:
         events=tuple(_lines(directory / "events.jsonl", json.loads, problems)),
         records=_records(directory, problems),
         problems=tuple(problems),
+        arguments=_arguments(directory / "scenario.yaml"),
     )
+
+
+def _arguments(scenario: Path) -> str:
+    """`edgebed run` leaves what it changed in a comment at the end of the scenario's copy."""
+    if not scenario.is_file():
+        return ""
+    last = scenario.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
+    return last.removeprefix(ARGUMENTS_MARK) if last.startswith(ARGUMENTS_MARK) else ""
 
 
 def _object(path: Path, problems: list[str]) -> Mapping[str, Any]:

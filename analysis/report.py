@@ -82,7 +82,7 @@ def _verdict(runs: Sequence[Run]) -> str:
     states = _definitions([(run.label, _status(run)) for run in runs])
     if not rows:
         return _section("Verdict", states + "<p>The scenario expects nothing in particular.</p>")
-    return _section("Verdict", states + _table(["run", "expected", "found", "verdict"], rows, texts=9))
+    return _section("Verdict", states + _table(["run", "expected", "found", "verdict"], rows, texts=5))
 
 
 def _results(runs: Sequence[Run]) -> str:
@@ -94,7 +94,7 @@ def _results(runs: Sequence[Run]) -> str:
         ]
         for run, row in zip(runs, values, strict=True)
     ]
-    return _section("Results", _table(["run", *(name.replace("_", " ") for name in metrics)], rows))
+    return _section("Results", _table(["run", *map(quantities.words, metrics)], rows))
 
 
 def _honesty(runs: Sequence[Run]) -> str:
@@ -111,24 +111,31 @@ def _receipt(run: Run, titled: bool) -> str:
     title = f"Receipt of {run.label}" if titled else "Receipt"
     if not run.receipt:
         return f"<p>{escape(title)}: none, so nothing says that links and computing were as asked.</p>"
+    if not run.receipt.get("checks") and _fact(run, "substrate") == "simulation":
+        return f"<p>{escape(title)}: empty, since simulated links and computing are as asked by construction.</p>"
     checks = sorted(run.receipt.get("checks", ()), key=lambda check: _CHECK_ORDER[check["ok"]])
     compared = [check for check in checks if check["ok"] is not None]
     failed = [check for check in compared if not check["ok"]]
     worth = f"{len(compared)} checks, {len(failed) or 'none'} out of tolerance" if compared else "nothing was measured"
     rows = [
         [
+            _CHECK_MARKS[check["ok"]],
             escape(check["where"]),
-            escape(check["what"].removesuffix("_s").removesuffix("_bps").replace("_", " ")),
+            escape(_check_words(check)),
             *(escape(_measured(check["what"], check[key])) for key in ("asked", "found", "tolerance")),
-            escape(_CHECK_MARKS[check["ok"]] + (f" {check['why']}" if check["why"] else "")),
         ]
         for check in checks[:RECEIPT_ROWS]
     ]
-    table = _table(["where", "what", "asked", "found", "tolerance (±)", ""], rows, texts=2) if rows else ""
+    table = _table(["", "where", "what", "asked", "found", "tolerance (±)"], rows, texts=3) if rows else ""
     more = f"<p>… and {len(checks) - RECEIPT_ROWS} more in receipt.json.</p>" if len(checks) > RECEIPT_ROWS else ""
-    facts = _definitions([(key, _text(value)) for key, value in run.receipt.get("facts", {}).items()])
+    facts = _definitions([(key.replace("_", " "), _text(value)) for key, value in run.receipt.get("facts", {}).items()])
     is_open = " open" if failed else ""
     return f"<details{is_open}><summary>{escape(title)}: {worth}</summary>{table}{more}{facts}</details>"
+
+
+def _check_words(check: Mapping[str, Any]) -> str:
+    words = check["what"].removesuffix("_s").removesuffix("_bps").removesuffix("_ratio").replace("_", " ")
+    return f"{words}: {check['why']}" if check["why"] else str(words)
 
 
 def _measured(what: str, value: float | None) -> str:
@@ -176,7 +183,7 @@ def _energy(runs: Sequence[Run]) -> str:
     figure = _figure(
         figures.energy_by_component(runs), f"Joules of all nodes by component. Source: {', '.join(sources)}."
     )
-    return _section("Energy", figure + _table(["profile", "of", "source", "quality", "error"], rows, texts=9))
+    return _section("Energy", figure + _table(["profile", "of", "source", "quality", "error"], rows, texts=5))
 
 
 def _provenance(provenance: Mapping[str, Any]) -> list[str]:
@@ -186,42 +193,40 @@ def _provenance(provenance: Mapping[str, Any]) -> list[str]:
 
 
 def _faults(runs: Sequence[Run]) -> str:
-    rows = []
+    blocks = []
     for run in runs:
+        rows = []
         for fault in run.result.get("faults", ()):
             victims = fault["nodes"] or fault["links"]
             evidence = fault["error"] or "; ".join(filter(None, (fault["evidence"], fault["heal_evidence"])))
-            rows.append(
-                [
-                    escape(run.label),
-                    escape(fault["kind"]),
-                    escape(", ".join(victims)),
-                    _asked_and_done(fault["asked_at_s"], fault["injected_at_s"]),
-                    _asked_and_done(fault["asked_heal_s"], fault["healed_at_s"]),
-                    escape(evidence or "none: nobody can say that it acted"),
-                ]
-            )
-    if not rows:
-        return _section("Faults", "<p>Nothing was made to go wrong.</p>")
-    return _section("Faults", _table(["run", "kind", "victims", "began", "ended", "evidence"], rows, texts=9))
+            began = _asked_and_done(fault["asked_at_s"], fault["injected_at_s"])
+            ended = _asked_and_done(fault["asked_heal_s"], fault["healed_at_s"])
+            said = evidence or "none: nobody can say that it acted"
+            rows.append([escape(text) for text in (fault["kind"], ", ".join(victims), began, ended, said)])
+        if rows:
+            title = f"<h3>{escape(run.label)}</h3>" if len(runs) > 1 else ""
+            blocks.append(title + _table(["kind", "victims", "began", "ended", "evidence"], rows, texts=5))
+    return _section("Faults", "".join(blocks) or "<p>Nothing was made to go wrong.</p>")
 
 
 def _asked_and_done(asked_s: float | None, done_s: float | None) -> str:
     if asked_s is None:
-        return "never" if done_s is None else f"at the end ({quantities.seconds(done_s)})"
-    done = "did not happen" if done_s is None else quantities.seconds(done_s)
-    return f"{done} (asked: {quantities.seconds(asked_s)})"
+        return "never" if done_s is None else f"{done_s:.3f} s (with the run)"
+    return f"asked {asked_s:g} s, did not happen" if done_s is None else f"{done_s:.3f} s (asked {asked_s:g} s)"
 
 
 def _repeat(runs: Sequence[Run]) -> str:
-    commands = dict.fromkeys(
-        f"edgebed run {run.directory / 'scenario.yaml'} --seed {run.plan.get('seed', 0)}"
-        + (f" --substrate {_fact(run, 'substrate')}" if _fact(run, "substrate") != "unknown" else "")
-        for run in runs
-    )
+    # The runs of a comparison have one scenario, and one command runs them all.
+    commands: dict[tuple[str, str], str] = {}
+    for run in runs:
+        arguments = run.arguments
+        if "substrate=" not in arguments and _fact(run, "substrate") != "unknown":
+            arguments += f" --substrate {_fact(run, 'substrate')}"
+        command = f"edgebed run {run.directory / 'scenario.yaml'} {arguments.strip()}"
+        commands.setdefault((run.name, arguments), command)
     facts = runs[0].environment
     rows = [(key.replace("_", " "), _text(value)) for key, value in facts.items() if not isinstance(value, dict | list)]
-    return _section("How to repeat", f"<pre>{escape(chr(10).join(commands))}</pre>" + _definitions(rows))
+    return _section("How to repeat", f"<pre>{escape(chr(10).join(commands.values()))}</pre>" + _definitions(rows))
 
 
 def _status(run: Run) -> str:
@@ -247,7 +252,7 @@ def _figure(figure: Figure, caption: str) -> str:
 
 
 def _definitions(rows: Iterable[tuple[str, str]]) -> str:
-    inner = "".join(f"<dt>{escape(key.replace('_', ' '))}</dt><dd>{escape(value)}</dd>" for key, value in rows)
+    inner = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in rows)
     return f"<dl>{inner}</dl>"
 
 

@@ -2,14 +2,15 @@
 
 One JSON object a line. Commands:
     {"do": "init", "run_id": text, "secret": 64 hex digits, "state_dir": path}   build the learner, open the port
+    {"do": "calibrate"}                        measure a local step on this host (see calibrate.py)
     {"do": "probe", ...}                       measure a path (see probe.py); an "id" comes back with the answer
     {"do": "start", "start_at": seconds}       begin at this instant of CLOCK_MONOTONIC (null: now)
     {"do": "stop", "evaluate": bool}           end gracefully; test the model first where asked
 Written to stdout: records (records.py), {"answer": ..., "to": command} and {"event": ...}: ready, started, finished,
 failed, checkpoint_broken, records_lost.
 
-End of stdin means that the orchestrator is gone: the node ends at once. Exit status: 0 stopped, 1 failed, 2 wrong
-usage, 128 + n by signal n.
+End of stdin before "stop" means that the orchestrator is gone: the node ends at once. Exit status: 0 stopped,
+1 failed, 2 wrong usage, 128 + n by signal n.
 """
 
 import asyncio
@@ -17,11 +18,15 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from node_image import learner
+from node_image.calibrate import calibrate
 from node_image.handshake import Identity
 from node_image.message import MAX_PAYLOAD_BYTES
 from node_image.node import evaluate_finally, run_node
@@ -65,24 +70,23 @@ async def _obey(spec: NodeSpec, stdin_fd: int, recorder: Recorder, port: int) ->
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, life.end, 128 + number)
-    commands: asyncio.Queue[bytes] = asyncio.Queue()
-    tasks = [loop.create_task(_read_commands(stdin_fd, commands)), loop.create_task(life.obey(commands))]
+    threading.Thread(target=_read_stdin, args=(stdin_fd, loop, life.hear), name="stdin", daemon=True).start()
+    obeying = loop.create_task(life.obey())
     status = await life.ended
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    obeying.cancel()
+    await asyncio.gather(obeying, return_exceptions=True)
     await life.close()
     return status
 
 
-async def _read_commands(stdin_fd: int, commands: asyncio.Queue[bytes]) -> None:
-    """Lines from stdin as they come, even while an earlier command is being obeyed: its end must be seen at once."""
-    reader = asyncio.StreamReader()
-    stdin = os.fdopen(stdin_fd, "rb", buffering=0, closefd=False)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stdin)
-    while line := await reader.readline():
-        commands.put_nowait(line)
-    os._exit(ORPHANED)  # nobody is left to read what an orderly end would say
+def _read_stdin(fd: int, loop: asyncio.AbstractEventLoop, hear: Callable[[bytes], None]) -> None:
+    """Pass on each line, and an empty one at the end. A thread can read what an event loop can't: files, terminals."""
+    with suppress(RuntimeError), os.fdopen(fd, "rb", closefd=False) as stdin:  # RuntimeError: the loop has ended
+        while True:
+            line = stdin.readline()
+            loop.call_soon_threadsafe(hear, line)
+            if not line:
+                return
 
 
 class _Life:
@@ -96,18 +100,39 @@ class _Life:
         self._runtime: TcpRuntime | None = None
         self._part: asyncio.Task[None] | None = None
         self._probes: set[asyncio.Task[None]] = set()
-        self._commands = {"init": self._init, "probe": self._probe, "start": self._start, "stop": self._stop}
+        self._heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._is_stopping = False
+        self._commands = {
+            "init": self._init,
+            "calibrate": self._calibrate,
+            "probe": self._probe,
+            "start": self._start,
+            "stop": self._stop,
+        }
 
     def end(self, status: int) -> None:
         """Leave with this exit status; the first caller decides."""
         if not self.ended.done():
             self.ended.set_result(status)
 
-    async def obey(self, commands: asyncio.Queue[bytes]) -> None:
+    def hear(self, line: bytes) -> None:
+        """Take a line of stdin, also while an earlier command is carried out; the empty line is the end of stdin."""
+        if not line and not self._is_stopping:
+            os._exit(ORPHANED)  # nobody is left to read what an orderly end would say
+        if not line:
+            return
+        try:
+            command = json.loads(line)
+            self._is_stopping = self._is_stopping or command["do"] == "stop"
+            self._heard.put_nowait(command)
+        except (ValueError, KeyError, TypeError) as error:
+            self._fail(error)
+
+    async def obey(self) -> None:
         """Carry out one command after the other."""
         try:
             while True:
-                command = json.loads(await commands.get())
+                command = await self._heard.get()
                 if command["do"] not in self._commands:
                     raise ValueError(f"unknown command {command['do']!r}; known: {', '.join(self._commands)}")
                 await self._commands[command["do"]](command)
@@ -143,6 +168,12 @@ class _Life:
         task = asyncio.get_running_loop().create_task(self._answer_probe(command))
         self._probes.add(task)
         task.add_done_callback(self._probes.discard)
+
+    async def _calibrate(self, command: dict[str, Any]) -> None:
+        if self._runtime is None:
+            raise ValueError("calibrate must follow init")
+        answer = await asyncio.to_thread(calibrate, self._runtime.learner)
+        self._recorder.event({"answer": answer, "to": "calibrate", "id": command.get("id")})
 
     async def _answer_probe(self, command: dict[str, Any]) -> None:
         try:
@@ -185,7 +216,9 @@ class _Life:
         self.end(1)
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     return traceback.format_exception_only(error)[-1].strip()
 
 

@@ -43,11 +43,11 @@ def main() -> int:
     control.send(b'{"ready":true}')
     names: dict[int, str] = {}
     while True:
-        readable, _, _ = select.select([control, wake_r], [], [])
+        readable, _, _ = select.select([control.fileno(), wake_r], [], [])
         if wake_r in readable:
             os.read(wake_r, 4096)
             _reap(control, names)
-        if control in readable:
+        if control.fileno() in readable:
             packet, fds, _, _ = socket.recv_fds(control, LARGEST_REQUEST, 3)
             if not packet:
                 return 0

@@ -60,9 +60,14 @@ class Learner:
         """Number of weights of the model."""
         return len(self.initial)
 
+    @property
+    def untouched(self) -> bool:
+        """Whether the model still has its initial weights, which say nothing about learning."""
+        return self._weights is None
+
     def weights(self) -> Vector:
         """A copy of the model's weights."""
-        return (self.initial if self._weights is None else self._weights).copy()
+        return self._held().copy()
 
     def load(self, weights: Vector) -> None:
         """Replace the model's weights. The vector is kept, not copied: its owner leaves it as it is."""
@@ -117,14 +122,14 @@ class Learner:
         with self.network.lock:
             return self._train(there, steps, rng, proximal)
 
-    def evaluate(self) -> Evaluation:
-        """Test the model on the whole test set."""
+    def evaluate(self, weights: Vector | None = None) -> Evaluation:
+        """Test these weights on the whole test set; without any, the model's own. The model keeps its own."""
         import torch
         from torch.nn.functional import cross_entropy
 
         y = torch.from_numpy(self.task.test_y)
         with self.network.lock, torch.inference_mode():
-            np.copyto(self.network.buffer, self.initial if self._weights is None else self._weights)
+            np.copyto(self.network.buffer, self._held() if weights is None else weights)
             scores = torch.cat(
                 [
                     self.network.module(self._as_input(self.task.test_x[start : start + EVALUATION_BATCH]))
@@ -149,16 +154,16 @@ class Learner:
         chosen = self.own[first : first + count]
         return self.task.train_x[chosen], self.task.train_y[chosen].astype(np.uint8)
 
-    def take(self, x: Samples, y: NDArray[np.uint8]) -> None:
+    def take(self, x: NDArray[np.generic], y: NDArray[np.generic]) -> None:
         """Learn from another node's raw samples (and no longer from own ones); the oldest go when the pool is full.
 
         Raises ValueError where they are not samples of this task.
         """
         task = self.task
-        if x.dtype != task.train_x.dtype or x.shape != (len(y), *task.shape) or not (y < task.classes).all():
-            raise ValueError(
-                f"samples must be {task.train_x.dtype} of shape (n, *{task.shape}), labels below {task.classes}"
-            )
+        fits = y.ndim == 1 and x.dtype == task.train_x.dtype and x.shape == (*y.shape, *task.shape)
+        if not fits or y.dtype != np.uint8 or not (y.astype(np.int64) < task.classes).all():
+            wanted = f"{task.train_x.dtype} of shape (n, *{task.shape}) with n uint8 labels below {task.classes}"
+            raise ValueError(f"samples must be {wanted} (found {x.dtype} of {x.shape}, labels {y.dtype} of {y.shape})")
         if self._pool is None:
             self._pool = Pool(np.empty_like(task.train_x), np.empty_like(task.train_y))
         pool = self._pool
@@ -166,9 +171,12 @@ class Learner:
         pool.x[place], pool.y[place] = x, y
         pool.taken += len(y)
 
+    def _held(self) -> Vector:
+        return self.initial if self._weights is None else self._weights
+
     def _train(self, there: int, steps: int, rng: np.random.Generator, proximal: float) -> Phase:
         network = self.network
-        np.copyto(network.buffer, self.initial if self._weights is None else self._weights)
+        np.copyto(network.buffer, self._held())
         step = self.rule.begin(self.rule_parameters, network, proximal)
         losses, sizes = [], []
         for batch in self._batches(there, steps, rng):

@@ -1,4 +1,4 @@
-"""A node's part in a run, the same in real time and in virtual time: one coroutine of its algorithm, then a last test."""
+"""A node's part in a run, alike in real and in virtual time: its side of the algorithm, then a last test."""
 
 import asyncio
 import math
@@ -40,8 +40,11 @@ async def run_part(part: Coroutine[Any, Any, None], stop_in_s: float) -> Ending:
 async def evaluate_finally(runtime: NodeRuntime) -> None:
     """Test the model that the node ended with. The clock stands still: the result costs the run no time.
 
-    A loss that is not finite is left out; the accuracy of such a model still says what it is worth.
+    A loss that is not finite is left out; the accuracy of such a model still says what it is worth. A coordinator
+    whose algorithm gave it no model says nothing.
     """
+    if runtime.index < 0 and runtime.learner.untouched:
+        return
     evaluation = await runtime.compute(runtime.learner.evaluate, Cost(macs=0.0, ops=0.0))
     runtime.record("test_accuracy", evaluation.accuracy, split="final")
     if math.isfinite(evaluation.loss):

@@ -1,8 +1,9 @@
 """Probes: a node measures the path to another with real packets, before the run begins (UDP, port 7001).
 
 Commands (from the orchestrator, over stdin) and their answers:
-    {"role": "listen", "seconds": s}                        -> {"<sender>": {"packets", "bytes", "first_s", "last_s"}}
-        echoes pings, and counts the packets of trains by sender; `bytes` are IP bytes after the first packet
+    {"role": "listen", "seconds": s}                        -> {"<sender index>": {"packets": n, "rate_bps": r or null}}
+        echoes pings, and listens to trains; the rate is the median slope of IP bits over half a train, so that a few
+        packets that came late do not decide
     {"role": "ping", "to": address, "count": n}             -> {"rtt_s": [...]}  one each 20 ms; lost ones are missing
     {"role": "train", "to": address, "count": n, "size": b, "gap_s": g} -> {"sent": n}
         packets of `size` IP bytes; gap 0: back to back
@@ -11,7 +12,8 @@ Commands (from the orchestrator, over stdin) and their answers:
 import asyncio
 import struct
 import time
-from typing import Any
+from statistics import median
+from typing import Any, cast
 
 from node_image.spec import NodeSpec
 
@@ -31,7 +33,7 @@ async def probe(command: dict[str, Any], spec: NodeSpec) -> dict[str, Any]:
         transport, listener = await loop.create_datagram_endpoint(_Listener, local_addr=(spec.address, PORT))
         await asyncio.sleep(float(command["seconds"]))
         transport.close()
-        return listener.heard
+        return listener.heard()
     transport, sender = await loop.create_datagram_endpoint(_Sender, local_addr=(spec.address, 0))
     try:
         to = (str(command["to"]), PORT)
@@ -44,12 +46,11 @@ async def probe(command: dict[str, Any], spec: NodeSpec) -> dict[str, Any]:
 
 class _Listener(asyncio.DatagramProtocol):
     def __init__(self) -> None:
-        self.heard: dict[str, dict[str, float]] = {}
+        self._arrived: dict[int, list[tuple[float, int]]] = {}  # by sender: (instant, IP bytes)
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)  # that of a datagram endpoint always is one
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         now = time.monotonic()
@@ -59,13 +60,30 @@ class _Listener(asyncio.DatagramProtocol):
         if kind == PING:
             self._transport.sendto(_HEAD.pack(ECHO, sender, number) + data[_HEAD.size :], addr)
         elif kind == TRAIN:
-            heard = self.heard.get(str(sender - 1))
-            if heard is None:
-                self.heard[str(sender - 1)] = {"packets": 1, "bytes": 0, "first_s": now, "last_s": now}
-            else:
-                heard["packets"] += 1
-                heard["bytes"] += len(data) + UDP_HEADERS
-                heard["last_s"] = now
+            self._arrived.setdefault(sender - 1, []).append((now, len(data) + UDP_HEADERS))
+
+    def heard(self) -> dict[str, dict[str, float | None]]:
+        """What came, by the sender's index."""
+        return {
+            str(sender): {"packets": len(arrived), "rate_bps": rate_bps(arrived)}
+            for sender, arrived in self._arrived.items()
+        }
+
+
+def rate_bps(arrived: list[tuple[float, int]]) -> float | None:
+    """Median slope of bits over half a train's packets; None for fewer than four."""
+    half = len(arrived) // 2
+    if half < 2:
+        return None
+    bits = [0.0]
+    for _, size_bytes in arrived[1:]:
+        bits.append(bits[-1] + size_bytes * 8)
+    slopes = [
+        (bits[i + half] - bits[i]) / (arrived[i + half][0] - arrived[i][0])
+        for i in range(len(arrived) - half)
+        if arrived[i + half][0] > arrived[i][0]
+    ]
+    return median(slopes) if slopes else None
 
 
 class _Sender(asyncio.DatagramProtocol):

@@ -43,7 +43,8 @@ class Recorder:
         self._lost = 0
         self._closing = False
         self._lock = threading.Lock()
-        self._urgent = threading.Event()
+        self._filled = threading.Event()  # there is something to write
+        self._urgent = threading.Event()  # and it should not wait for more
         # A daemon: a reader that never reads must not keep the process from ending.
         self._thread = threading.Thread(target=self._write_all, name="recorder", daemon=True)
         self._thread.start()
@@ -66,6 +67,7 @@ class Recorder:
     def close(self) -> bool:
         """Write what is left; False where the reader did not take it within a short deadline."""
         self._closing = True
+        self._filled.set()
         self._urgent.set()
         self._thread.join(CLOSE_DEADLINE_S)
         return not self._thread.is_alive()
@@ -73,11 +75,14 @@ class Recorder:
     def _append(self, line: bytes) -> None:
         self._lines.append(line)
         self._held_bytes += len(line)
+        self._filled.set()
 
     def _write_all(self) -> None:
         try:
             while True:
+                self._filled.wait()
                 self._urgent.wait(FLUSH_S)
+                self._filled.clear()
                 self._urgent.clear()
                 last = self._closing  # read before the lines, so that none can slip in between
                 with self._lock:

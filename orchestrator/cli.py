@@ -14,10 +14,11 @@ from orchestrator.commands.calibrate import calibrate
 from orchestrator.commands.clean import clean
 from orchestrator.commands.completion import completion
 from orchestrator.commands.doctor import doctor
+from orchestrator.commands.plan import plan
 from orchestrator.commands.report import report
 from orchestrator.commands.run import run
 from orchestrator.commands.runs import runs
-from orchestrator.commands.scenarios import list_scenarios, plan, schema, show, validate
+from orchestrator.commands.scenarios import list_scenarios, schema, show, validate
 from orchestrator.errors import EdgebedError
 
 INTERRUPTED = 130

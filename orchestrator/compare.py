@@ -23,10 +23,14 @@ Execute = Callable[[Plan, str, RunOptions, Display], Outcome]
 
 @dataclass(frozen=True)
 class PlannedVariant:
-    """One run of a comparison: its label (`algorithm=fedavg seed=2`) and its plan."""
+    """One run of a comparison: its label (`algorithm=fedavg seed=2`) and its plan.
+
+    `substrate` replaces that of the options, where a comparison is one of substrates.
+    """
 
     label: str
     plan: Plan
+    substrate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,13 @@ def folder_name(label: str) -> str:
 def _run_one(
     variant: PlannedVariant, scenario_text: str, options: RunOptions, display: Display, execute: Execute
 ) -> VariantResult:
-    out = options.out / folder_name(variant.label)
+    own = replace(
+        options,
+        out=options.out / folder_name(variant.label),
+        substrate=variant.substrate or options.substrate,
+    )
     try:
-        outcome = execute(variant.plan, scenario_text, replace(options, out=out), display)
+        outcome = execute(variant.plan, scenario_text, own, display)
     except KeyboardInterrupt:
         return VariantResult(variant.label, INTERRUPTED, None, "interrupted")
     except MachineCannotError:

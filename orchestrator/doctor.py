@@ -143,7 +143,7 @@ def control_groups(mountinfo: str) -> Check:
     v2 = ""
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
-        kind, _, options = (after.split() + ["", "", ""])[:3]
+        kind, _, options = [*after.split(), "", "", ""][:3]
         if kind == "cgroup":
             v1 |= {"cpu", "memory", "freezer"} & set(options.split(","))
         elif kind == "cgroup2":

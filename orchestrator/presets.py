@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from orchestrator.devices import Quality
 from orchestrator.errors import Problem, ScenarioError
-from orchestrator.forms import Form, Reading, mistakes_of, unknown
-from orchestrator.link_forms import PLAIN, Link, LinkForm
+from orchestrator.forms.base import Form, Reading, mistakes_of, unknown
+from orchestrator.forms.link import PLAIN, Link, LinkForm
+from orchestrator.forms.profile import ProfileForm
+from orchestrator.forms.radio import RadioForm
 from orchestrator.places import problem_at
-from orchestrator.profile_forms import ProfileForm
-from orchestrator.radio_forms import RadioForm
 from orchestrator.yaml_loader import Document, read_yaml
 
 SHIPPED = Path(__file__).resolve().parent.parent / "scenarios"
@@ -98,7 +98,8 @@ class Presets:
             if document.data["name"] != name:
                 raise ScenarioError((problem_at(document, ("name",), f"must be {name!r}, as the file is called"),))
         except ScenarioError as error:
-            raise ValueError(f"{what} {name} has mistakes: {error}") from error
+            mistakes = "; ".join(str(problem) for problem in error.problems)
+            raise ValueError(f"{what} {name} has mistakes: {mistakes}") from error
         return found
 
 

@@ -46,6 +46,13 @@ def unit_of(metric: str) -> str:
     return next((unit for suffix, unit in _SUFFIXES.items() if base.endswith(suffix)), "")
 
 
+def words(metric: str) -> str:
+    """A metric's name as words, without the unit that its values carry: `energy_joules` is `energy`."""
+    for suffix in ("_joules", "_s"):
+        metric = metric.removesuffix(suffix)
+    return metric.replace("_", " ")
+
+
 def of_metric(metric: str, value: float | None) -> str:
     """The value of a metric with its unit; `-` when there is none."""
     if value is None:

@@ -21,7 +21,8 @@ from orchestrator.faults.schedule import FaultReport, run_schedule
 from orchestrator.outcome import Outcome, RunOptions, Status
 from orchestrator.plan import Plan
 from orchestrator.preflight import preflight
-from orchestrator.receipt import Receipt, check_steps, probe_links
+from orchestrator.probes import probe_links
+from orchestrator.receipt import Receipt, check_steps
 from orchestrator.rundir import SCHEMA_VERSION, RunDirectory
 from orchestrator.substrates import SubstrateKind, choose
 from orchestrator.substrates.base import NodeExit, Substrate
@@ -85,7 +86,7 @@ def execute(plan: Plan, scenario_text: str, options: RunOptions, display: Displa
     kind, reason = choose(plan, options)
     if reason:
         display.warn(reason)
-    preflight(plan, kind)
+    preflight(plan, kind, options)
     directory = RunDirectory(options.out)
     directory.create(plan, scenario_text)
     run = _Run(plan, options, display, secrets.token_hex(8), kind, directory)
@@ -146,7 +147,7 @@ async def _phases(run: _Run) -> None:
             run.facts = substrate.facts()
             for node in plan.nodes:
                 await substrate.collect(node, run.directory.path / "nodes" / node.name)
-            run.receipt.facts |= await substrate.fidelity()
+            run.receipt.checks.extend(await substrate.fidelity())
             if collector.died:
                 names = ", ".join(sorted({exit_.node for exit_ in collector.died}))
                 run.untrue.append(f"ended by themselves, which no fault asked for: {names}")

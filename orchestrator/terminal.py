@@ -220,7 +220,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(header):
         right = numbers and index > 0
         table.add_column(name, justify="right" if right else "left", no_wrap=index == 0, overflow="fold")

@@ -7,15 +7,15 @@ by the topology's `link`, or, without one, in each direction by the sending devi
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.forms import Mistake, shown, unknown
-from orchestrator.link_forms import Link, OneWay
-from orchestrator.topology_forms import AnyForm, Explicit, Full, Peering, RandomGeometric, Ring, Star, TwoTier
+from orchestrator.forms.base import Mistake, shown, unknown
+from orchestrator.forms.link import Link, OneWay
+from orchestrator.forms.topology import AnyForm, Explicit, Full, Peering, RandomGeometric, Ring, Star, TwoTier
 
 COORDINATOR = "coordinator"
 HUB = "hub"
@@ -71,6 +71,50 @@ def build(topology: AnyForm, devices: Sequence[End], coordinator: End | None, se
             graph = peering(topology, devices, coordinator, seed)
     _check_connected(graph, [*devices, *([coordinator] if coordinator else [])])
     return graph
+
+
+def neighbourhoods(
+    topology: AnyForm, graph: Graph, devices: Sequence[End], coordinator: End | None
+) -> dict[str, tuple[str, ...]]:
+    """Whom each node may speak to: the coordinator with all devices, and devices with the coordinator.
+
+    Devices among themselves: those linked directly in the peer topologies; those reached through switches alone in
+    `explicit`, and in `star` and `two_tier` without a coordinator. Coordinator first, then devices in their order.
+    """
+    names = [device.name for device in devices]
+    around: dict[str, set[str]] = {name: set() for name in names}
+    if isinstance(topology, Peering) or coordinator is None or isinstance(topology, Explicit):
+        through = set() if isinstance(topology, Peering) else set(graph.switches)
+        for members in _joined(graph, through):
+            known = members & around.keys()
+            for name in known:
+                around[name] |= known
+    order = {name: index for index, name in enumerate(names)}
+    first = (coordinator.name,) if coordinator else ()
+    found = {name: (*first, *sorted(others - {name}, key=order.__getitem__)) for name, others in around.items()}
+    return found if coordinator is None else {coordinator.name: tuple(names), **found}
+
+
+def _joined(graph: Graph, through: set[str]) -> Iterator[set[str]]:
+    """Sets of nodes that reach each other in one hop, or over these switches alone."""
+    island = {name: name for name in through}  # switch -> one that stands for all linked with it
+
+    def root(name: str) -> str:
+        while island[name] != name:
+            name = island[name]
+        return name
+
+    for edge in graph.edges:
+        if edge.a in through and edge.b in through:
+            island[root(edge.a)] = root(edge.b)
+    members: dict[str, set[str]] = {}
+    for edge in graph.edges:
+        inside = [end for end in (edge.a, edge.b) if end in through]
+        if not inside:
+            yield {edge.a, edge.b}
+        elif len(inside) == 1:
+            members.setdefault(root(inside[0]), set()).update({edge.a, edge.b} - through)
+    yield from members.values()
 
 
 def star(devices: Sequence[End], coordinator: End | None) -> Graph:

@@ -23,7 +23,7 @@ class Quantity:
     """A kind of quantity: `factors` says how many base units each unit is; the first one is used to write values."""
 
     name: str
-    example: str
+    examples: tuple[str, ...]
     factors: Mapping[str, str]
     hints: Mapping[str, str]  # what people write that is not a unit here -> why, and what to write instead
     most: float = math.inf
@@ -34,10 +34,10 @@ class Quantity:
         if match is None:
             bare = isinstance(text, int | float) and not isinstance(text, bool)
             wrong = "a number without a unit" if bare else f"not {self.name}"
-            raise ValueError(f'{wrong}; write a number and its unit, such as "{self.example}"')
+            raise ValueError(f"{wrong}; write a number and its unit, such as {self._shown()}")
         sign, number, unit = match.groups()
         if unit is None:
-            raise ValueError(f'a number without a unit; write a number and its unit, such as "{self.example}"')
+            raise ValueError(f"a number without a unit; write a number and its unit, such as {self._shown()}")
         if unit not in self.factors:
             raise ValueError(self._unknown(unit))
         value = float(Decimal(number) * Decimal(self.factors[unit]))
@@ -55,6 +55,9 @@ class Quantity:
         number = (Decimal(repr(float(value))) / Decimal(factor)).normalize()
         plain = f"{number:f}"
         return f"{plain if len(plain) <= 24 else number} {unit}"
+
+    def _shown(self) -> str:
+        return " or ".join(f'"{example}"' for example in self.examples)
 
     def _unknown(self, unit: str) -> str:
         if unit in self.hints:
@@ -100,31 +103,35 @@ _TIME_HINTS = {
 
 DURATION = Quantity(
     "a duration",
-    "20 ms",
+    ("20 ms", "60 s"),
     {"s": "1", "ms": "1e-3", "us": "1e-6", "µs": "1e-6", "min": "60", "h": "3600"},
     _TIME_HINTS,
 )
-RATE = Quantity("a rate", "10 Mbit/s", _BITS, _RATE_HINTS)
-SHARE = Quantity("a share", "30 %", {"%": "0.01"}, {"percent": "write %"}, most=1.0)
-SIZE = Quantity("a size", "64 KiB", _SIZES, _SIZE_HINTS)
+RATE = Quantity("a rate", ("10 Mbit/s",), _BITS, _RATE_HINTS)
+SHARE = Quantity("a share", ("30 %",), {"%": "0.01"}, {"percent": "write %"}, most=1.0)
+SIZE = Quantity("a size", ("64 KiB", "50 MB"), _SIZES, _SIZE_HINTS)
 PER_SECOND = Quantity(
     "a number per second",
-    "20 samples/s",
+    ("20 samples/s",),
     {"samples/s": "1", "/s": "1", "clips/s": "1", "samples/min": "0.01666666666666666666666666667"},
     {"Hz": "write /s", "fps": "write samples/s"},
 )
-ENERGY = Quantity("an energy", "5 kJ", {"J": "1", "mJ": "1e-3", "kJ": "1e3", "MJ": "1e6", "Wh": "3600"}, {})
-POWER = Quantity("a power", "2.3 W", {"W": "1", "mW": "1e-3", "kW": "1e3"}, {})
-LENGTH = Quantity("a length", "100 m", {"m": "1", "cm": "0.01", "km": "1e3"}, {})
+ENERGY = Quantity("an energy", ("5 kJ",), {"J": "1", "mJ": "1e-3", "kJ": "1e3", "MJ": "1e6", "Wh": "3600"}, {})
+POWER = Quantity("a power", ("2.3 W",), {"W": "1", "mW": "1e-3", "kW": "1e3"}, {})
+LENGTH = Quantity("a length", ("100 m",), {"m": "1", "cm": "0.01", "km": "1e3"}, {})
 MAC_RATE = Quantity(
-    "a computing speed", "1 GMAC/s", {"MAC/s": "1", "MMAC/s": "1e6", "GMAC/s": "1e9", "TMAC/s": "1e12"}, {}
+    "a computing speed", ("1 GMAC/s",), {"MAC/s": "1", "MMAC/s": "1e6", "GMAC/s": "1e9", "TMAC/s": "1e12"}, {}
 )
-ENERGY_PER_MBIT = Quantity("an energy per Mbit", "0.44 J/Mbit", {"J/Mbit": "1", "mJ/Mbit": "1e-3"}, {})
+ENERGY_PER_MBIT = Quantity("an energy per Mbit", ("0.44 J/Mbit",), {"J/Mbit": "1", "mJ/Mbit": "1e-3"}, {})
 
 
 def field_of(quantity: Quantity) -> tuple[Any, ...]:
     """Pydantic metadata: a float in base units, read from text with a unit, and written so into JSON and YAML."""
-    schema = {"type": "string", "pattern": quantity.pattern(), "description": f"{quantity.name}: {quantity.example}"}
+    schema = {
+        "type": "string",
+        "pattern": quantity.pattern(),
+        "description": f"{quantity.name}: {quantity.examples[0]}",
+    }
     return (
         BeforeValidator(quantity.parse),
         PlainSerializer(quantity.write, return_type=str, when_used="json-unless-none"),

@@ -7,7 +7,7 @@ evidence that it acted, is unknown.
 from collections.abc import Sequence
 
 from orchestrator.faults.schedule import FaultReport
-from orchestrator.outcome import Finding, Status
+from orchestrator.outcome import Finding, Status, Verdict
 from orchestrator.plan import Expectation
 from orchestrator.summary import Summary
 
@@ -23,7 +23,7 @@ def judge(expectations: Sequence[Expectation], summary: Summary, faults: Sequenc
             continue
         low_enough = wanted.at_most is None or found <= wanted.at_most
         high_enough = wanted.at_least is None or found >= wanted.at_least
-        verdict = "met" if low_enough and high_enough else "missed"
+        verdict: Verdict = "met" if low_enough and high_enough else "missed"
         findings.append(Finding(wanted.text, wanted.metric, found, verdict))
     return tuple(findings)
 

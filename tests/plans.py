@@ -69,7 +69,7 @@ def star(
             pair for name in names[1:] for pair in ((name, "coordinator"), ("coordinator", name))
         )
     )
-    return Plan("test", "", seed, stop_after_s, "auto", tuple(nodes), (), links, faults, expectations)
+    return Plan("test", "", seed, stop_after_s, "auto", "auto", tuple(nodes), (), links, faults, expectations)
 
 
 def fault(

@@ -71,6 +71,8 @@ async def _collect(node: NodeRuntime) -> None:
                 held[message.sender] += _take(node, message, held[message.sender])
         except RefusedError as refused:
             refuse(node, message, refused.reason)
+            if refused.reason != "gap":  # answering a duplicate would start a second stream of the same chunks
+                continue
         await node.send(message.sender, "have", {"next": held[message.sender]})
 
 
@@ -100,8 +102,9 @@ def _take(node: NodeRuntime, message: Message, held: int) -> int:
     if message.kind != "samples":
         raise RefusedError("unknown_kind")
     body = message.body
-    if whole(body, "first") != held:
-        raise RefusedError("duplicate")
+    first = whole(body, "first")
+    if first != held:
+        raise RefusedError("gap" if first > held else "duplicate")
     x, y = body.get("x"), body.get("y")
     if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
         raise RefusedError("missing_field")

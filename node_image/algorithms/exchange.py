@@ -1,4 +1,4 @@
-"""Reading what others send. It may be garbage: whatever an algorithm cannot use is refused with a reason and counted."""
+"""Reading what others send. It may be garbage: what an algorithm cannot use is refused with a reason, and counted."""
 
 import numpy as np
 from numpy.typing import NDArray

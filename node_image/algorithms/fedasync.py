@@ -42,14 +42,17 @@ class State:
 async def device(node: NodeRuntime, params: Parameters) -> None:
     """Learn on the newest model, send the result, for ever."""
     assert node.coordinator is not None
+    patience_s = params.rejoin_after_s
     await first_samples(node)
     await node.send(node.coordinator, "join", {})
     while True:
-        newest = await newest_model(node, "base", params.rejoin_after_s)
-        if newest is None:  # one of us may have been away, or the message was lost
+        newest = await newest_model(node, "base", patience_s)
+        if newest is None:  # one of us may have been away, or a message was lost
+            patience_s *= 2
             await node.send(node.coordinator, "join", {})
             continue
         base, model = newest
+        patience_s = params.rejoin_after_s
         if await local_phase(node, params.local_steps, start=model, proximal=params.proximal):
             await node.send(node.coordinator, "update", {"base": base, "model": node.learner.weights()})
 
@@ -61,6 +64,7 @@ async def coordinator(node: NodeRuntime, params: Parameters) -> None:
         state = State(0, node.learner.weights())
     else:
         state = State(whole(kept, "version"), vector(kept, "model", node.learner.parameters))
+        node.learner.load(state.model)
         for device in node.peers:
             await _send_model(node, device, state)
     async with asyncio.TaskGroup() as tasks:
@@ -101,7 +105,9 @@ async def _mix_in(
     node: NodeRuntime, params: Parameters, state: State, update: Vector, staleness: int, sender: str
 ) -> None:
     state.model = aggregate.mix(state.model, update, weight(params, staleness))
+    node.learner.load(state.model)
     state.version += 1
+    node.learner.load(state.model)  # what is tested when the run ends
     node.record("staleness", staleness)
     node.record("aggregated_updates", 1)
     node.record("version", state.version)

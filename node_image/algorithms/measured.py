@@ -3,8 +3,10 @@
 import math
 
 from node_image.algorithms.exchange import Vector
-from node_image.outcomes import DivergedError, Evaluation, Phase
+from node_image.outcomes import DivergedError, Phase
 from node_image.runtime import NodeRuntime
+
+AFTER_DIVERGING_S = 1.0
 
 
 async def first_samples(node: NodeRuntime) -> None:
@@ -27,6 +29,7 @@ async def local_phase(
         phase = await node.compute(work, learner.cost(steps, begun))
     except DivergedError:
         node.record("discarded_updates", 1, reason="diverged")
+        await node.sleep(AFTER_DIVERGING_S)  # in virtual time, failing again and again would take no time at all
         return None
     took_s = node.now() - begun
     node.record("local_phase_s", took_s)
@@ -39,13 +42,7 @@ async def local_phase(
 async def evaluate(node: NodeRuntime, weights: Vector | None = None) -> None:
     """Test these weights, or the learner's own, on the global test set."""
     learner, begun = node.learner, node.now()
-
-    def work() -> Evaluation:
-        if weights is not None:
-            learner.load(weights)
-        return learner.evaluate()
-
-    found = await node.compute(work, learner.evaluation_cost())
+    found = await node.compute(lambda: learner.evaluate(weights), learner.evaluation_cost())
     took_s = node.now() - begun
     node.record("test_accuracy", found.accuracy, split="global")
     if math.isfinite(found.loss):  # a record holds finite numbers only; the accuracy tells the disaster

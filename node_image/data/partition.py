@@ -96,27 +96,33 @@ def dirichlet(labels: Indices, devices: int, alpha: float, min_samples: int, rng
     As in flwr-datasets, a device that already has its even share gets no more, and all is drawn again until every
     device has `min_samples`.
     """
-    fair = len(labels) / devices
-    if min_samples > fair:
+    if min_samples * devices > len(labels):
         raise PartitionError(f"{len(labels)} training samples cannot give {devices} devices {min_samples} each")
     for _ in range(ATTEMPTS):
-        shares: list[list[Indices]] = [[] for _ in range(devices)]
-        held = np.zeros(devices, np.int64)
-        for label in np.unique(labels):
-            members = rng.permutation(np.flatnonzero(labels == label))
-            weights = rng.dirichlet(np.full(devices, alpha)) * (held < fair)
-            if not weights.sum() > 0:  # a tiny alpha put all its weight on devices that are full
-                weights = (held < fair).astype(np.float64)
-            cuts = (np.cumsum(weights)[:-1] / weights.sum() * len(members)).astype(np.int64)
-            for share, piece in zip(shares, np.split(members, cuts), strict=True):
-                share.append(piece)
-            held = np.array([sum(map(len, share)) for share in shares])
-        if held.min() >= min_samples:
-            return tuple(rng.permutation(np.concatenate(share)) for share in shares)
+        shares = _draw_dirichlet(labels, devices, alpha, rng)
+        if shares is not None and min(map(len, shares)) >= min_samples:
+            return shares
     raise PartitionError(
         f"no draw of Dirichlet({alpha:g}) in {ATTEMPTS} gave all {devices} devices {min_samples} samples; "
         "raise alpha, or lower min_samples or the number of devices"
     )
+
+
+def _draw_dirichlet(labels: Indices, devices: int, alpha: float, rng: np.random.Generator) -> Split | None:
+    """One draw, or None where a class would go to full devices alone."""
+    fair = len(labels) / devices
+    shares: list[list[Indices]] = [[] for _ in range(devices)]
+    held = np.zeros(devices, np.int64)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        weights = rng.dirichlet(np.full(devices, alpha)) * (held < fair)
+        if not weights.sum() > 0:  # zero, or NaN: a tiny alpha underflows
+            return None
+        cuts = (np.cumsum(weights)[:-1] / weights.sum() * len(members)).astype(np.int64)
+        for device, piece in enumerate(np.split(members, cuts)):
+            shares[device].append(piece)
+            held[device] += len(piece)
+    return tuple(rng.permutation(np.concatenate(share)) for share in shares)
 
 
 def pathological(labels: Indices, devices: int, classes: int, rng: np.random.Generator) -> Split:

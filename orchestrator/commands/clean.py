@@ -15,9 +15,9 @@ from orchestrator.commands.options import json_option, option
 @click.option("--dry-run", is_flag=True, help="Say what would be removed.")
 @json_option
 def clean(folder: Path, dry_run: bool, as_json: bool) -> int:
-    """Remove what runs that were killed left on this machine: only what their own journals list.
+    """Remove what killed runs left behind.
 
-    Runs that are still alive are left alone, and so are run directories.
+    Only what their own journals list. Runs that are still alive are left alone, and so are run directories.
     """
     from orchestrator import journal
 

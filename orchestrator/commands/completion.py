@@ -10,7 +10,10 @@ from orchestrator.errors import UsageError
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
-    """Print the completion script of SHELL; for bash: eval "$(edgebed completion bash)"."""
+    """Print the completion script of a shell.
+
+    For bash: eval "$(edgebed completion bash)"
+    """
     kind = get_completion_class(shell)
     if kind is None:
         raise UsageError(f"no completion for {shell}")

@@ -18,9 +18,10 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.command()
 @json_option
 def doctor(as_json: bool) -> int:
-    """Say which substrates and shapers work on this machine, and how to get the others. Changes nothing.
+    """Say what works on this machine.
 
-    Ends with 0 if at least one substrate works, else with 3.
+    Which substrates and shapers work here, and how to get the others. Changes nothing. Ends with 0 if at least
+    one substrate works, else with 3.
     """
     from orchestrator.command import attempt
     from orchestrator.doctor import diagnose

@@ -21,24 +21,24 @@ def option(*names: str, envvar: str | None = None, **settings: Any) -> Decorator
 
 scenario_argument = click.argument("scenario", shell_complete=lambda ctx, param, text: _names_like(text))
 set_option = option(
-    "--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Override one value: --set learning.rule.name=lls."
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Override one value: --set learning.rule.name=lls.",
 )
 seed_option = option("--seed", type=click.IntRange(min=0), help="Seed of everything random; replaces the scenario's.")
 substrate_option = option(
     "--substrate", type=click.Choice(SUBSTRATES), help="Where nodes live; replaces the scenario's."
 )
-shaper_option = option(
-    "--shaper", type=click.Choice(SHAPERS), default="auto", show_default=True, help="What makes links slow."
-)
+shaper_option = option("--shaper", type=click.Choice(SHAPERS), help="What makes links slow; replaces the scenario's.")
 data_option = option("--data", "data_dir", type=click.Path(path_type=Path), help="Folder of downloaded data sets.")
 json_option = option("--json", "as_json", is_flag=True, help="JSON on stdout, for programs.")
 
 
-def overrides(assignments: tuple[str, ...], seed: int | None = None, substrate: str | None = None) -> tuple[str, ...]:
-    """All overrides as `path=value` texts; the dedicated options win over --set."""
-    extra = [f"seed={seed}"] if seed is not None else []
-    extra += [f"substrate={substrate}"] if substrate is not None else []
-    return (*assignments, *extra)
+def overrides(assignments: tuple[str, ...], **options: int | str | None) -> tuple[str, ...]:
+    """All overrides as `path=value` texts: --set first, then the dedicated options that were given, which win."""
+    return (*assignments, *(f"{name}={value}" for name, value in options.items() if value is not None))
 
 
 def _names_like(text: str) -> list[str]:

@@ -1,14 +1,12 @@
 """`edgebed run`: run a scenario, show it, and say what came of it."""
 
-import json
 import logging
+import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.commands import results
 from orchestrator.commands.find import RUNS, find_scenario
 from orchestrator.commands.options import (
     data_option,
@@ -21,9 +19,8 @@ from orchestrator.commands.options import (
     shaper_option,
     substrate_option,
 )
-
-if TYPE_CHECKING:
-    from orchestrator.compare import PlannedVariant
+from orchestrator.commands.plan import plan_all, show_plans
+from orchestrator.commands.results import show_comparison, show_outcome
 
 
 @click.command()
@@ -52,7 +49,7 @@ def run(
     assignments: tuple[str, ...],
     seed: int | None,
     substrate: str | None,
-    shaper: str,
+    shaper: str | None,
     data_dir: Path | None,
     out: Path | None,
     keep: str,
@@ -63,34 +60,34 @@ def run(
     quiet: bool,
     verbose: int,
 ) -> int:
-    """Run SCENARIO (a name, see `edgebed list`, or a file) and report what it cost.
+    """Run a scenario and report what it cost.
 
-    Where the scenario compares several algorithms or seeds, they run one after another. The exit code is that of the
-    worst run; `edgebed --help` lists the codes.
+    SCENARIO is a name (see `edgebed list`) or a file. Where the scenario compares several algorithms or seeds, they
+    run one after another. The exit code is that of the worst run; `edgebed --help` lists the codes.
     """
-    from orchestrator.commands.scenarios import plan_all
     from orchestrator.outcome import RunOptions
     from orchestrator.terminal import display_for
 
     path = find_scenario(scenario)
-    variants = plan_all(path, overrides(assignments, seed, substrate))
-    if dry_run:
-        results.show_plans(variants, as_json=as_json)
-        return 0
-    from orchestrator.run import execute
-
-    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
-    logging.basicConfig(level=levels[min(verbose, 2)], format="%(name)s: %(message)s")
+    changes = overrides(assignments, seed=seed, substrate=substrate, shaper=shaper)
+    variants = plan_all(path, changes)
     options = RunOptions(
         out=out or RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{variants[0].plan.name}",
         substrate=substrate or "auto",
-        shaper=shaper,
+        shaper=shaper or "auto",
         keep=keep,
         allow_degraded=allow_degraded,
         data_dir=None if data_dir is None else str(data_dir),
         probe=probe,
     )
-    text = path.read_text(encoding="utf-8")
+    if dry_run:
+        show_plans(variants, options, as_json=as_json)
+        return 0
+    from orchestrator.run import execute
+
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    logging.basicConfig(level=levels[min(verbose, 2)], format="%(name)s: %(message)s")
+    text = path.read_text(encoding="utf-8") + _note(changes)
     display = display_for(quiet=quiet, as_json=as_json, plain=verbose > 0)
     try:
         if len(variants) == 1:
@@ -102,23 +99,10 @@ def run(
     finally:
         display.close()
     if len(variants) == 1:
-        return results.show_outcome(variants[0].plan.name, outcome, as_json=as_json)
-    return results.show_comparison(comparison, as_json=as_json)
+        return show_outcome(variants[0].plan.name, outcome, as_json=as_json)
+    return show_comparison(comparison, as_json=as_json)
 
 
-@click.command()
-@scenario_argument
-@set_option
-@seed_option
-@substrate_option
-@shaper_option
-@json_option
-def plan(
-    scenario: str, assignments: tuple[str, ...], seed: int | None, substrate: str | None, shaper: str, as_json: bool
-) -> int:
-    """Show what a run of SCENARIO would do: nodes, links, faults, and what is measured and what modelled."""
-    from orchestrator.commands.scenarios import plan_all
-
-    variants = plan_all(find_scenario(scenario), overrides(assignments, seed, substrate))
-    results.show_plans(variants, as_json=as_json)
-    return 0
+def _note(changes: tuple[str, ...]) -> str:
+    """What the command line changed, for the scenario's copy in the run directory: it can be run again with that."""
+    return f"\n# run with: {' '.join(f'--set {shlex.quote(change)}' for change in changes)}\n" if changes else ""

@@ -1,8 +1,4 @@
-"""`edgebed list`, `show`, `validate`, `plan` and `schema`: what can be said of scenarios without running them."""
-
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING
+"""`edgebed list`, `show`, `validate` and `schema`: what can be said of scenarios without running them."""
 
 import click
 
@@ -13,19 +9,16 @@ from orchestrator.commands.options import (
     scenario_argument,
     seed_option,
     set_option,
-    shaper_option,
-    substrate_option,
 )
-from orchestrator.errors import ScenarioError
-
-if TYPE_CHECKING:
-    from orchestrator.compare import PlannedVariant
+from orchestrator.commands.plan import plan_all
+from orchestrator.commands.results import print_json
+from orchestrator.errors import Problem, ScenarioError
 
 
 @click.command("list")
 @json_option
 def list_scenarios(as_json: bool) -> int:
-    """List the scenarios and what each is about."""
+    """List the scenarios."""
     from orchestrator.scenario import load_scenario
 
     rows = []
@@ -36,7 +29,7 @@ def list_scenarios(as_json: bool) -> int:
             rows.append((name, f"(broken: {error.problems[0]})"))
     if as_json:
         found = [{"name": name, "about": about} for name, about in rows]
-        click.echo(json.dumps({"schema_version": 1, "scenarios": found}, indent=1))
+        print_json({"schema_version": 1, "scenarios": found})
     else:
         width = max((len(name) for name, _ in rows), default=0)
         for name, about in rows:
@@ -48,10 +41,11 @@ def list_scenarios(as_json: bool) -> int:
 @click.argument("files", nargs=-1, required=True)
 @json_option
 def validate(files: tuple[str, ...], as_json: bool) -> int:
-    """Check scenario FILES (or names): every mistake as file:line:column. Ends with 2 if there is any."""
-    from orchestrator.scenario import load_scenario
+    """Check scenario files.
 
-    problems = []
+    Every mistake in FILES (or names) as file:line:column. Ends with 2 if there is any.
+    """
+    problems: list[Problem] = []
     for name in files:
         path = find_scenario(name)
         try:
@@ -59,22 +53,37 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
         except ScenarioError as error:
             problems.extend(error.problems)
         else:
-            load_scenario(path, ())
             click.echo(f"{path}: valid", err=True)
     if as_json:
         found = [{**vars(problem), "message": str(problem)} for problem in problems]
-        click.echo(json.dumps({"schema_version": 1, "valid": not problems, "problems": found}, indent=1))
+        print_json({"schema_version": 1, "valid": not problems, "problems": found})
     else:
         for problem in problems:
             click.echo(str(problem))
     return 2 if problems else 0
 
 
-def plan_all(path: Path, assignments: tuple[str, ...]) -> "tuple[PlannedVariant, ...]":
-    """Every variant of a scenario file, planned; raises ScenarioError."""
-    from orchestrator.compare import PlannedVariant
-    from orchestrator.plan import make_plan
-    from orchestrator.scenario import expand, load_scenario
+@click.command()
+@scenario_argument
+@set_option
+@seed_option
+@json_option
+def show(scenario: str, assignments: tuple[str, ...], seed: int | None, as_json: bool) -> int:
+    """Print a scenario with all defaults."""
+    from orchestrator.scenario import dump_resolved, load_scenario
 
-    variants = expand(load_scenario(path, assignments))
-    return tuple(PlannedVariant(variant.label, make_plan(variant.scenario, variant.seed)) for variant in variants)
+    loaded = load_scenario(find_scenario(scenario), overrides(assignments, seed=seed))
+    if as_json:
+        print_json(loaded.model_dump(mode="json"))
+    else:
+        click.echo(dump_resolved(loaded), nl=False)
+    return 0
+
+
+@click.command()
+def schema() -> int:
+    """Print the JSON Schema of scenarios, for editors."""
+    from orchestrator.forms.scenario import Scenario
+
+    print_json(Scenario.model_json_schema())
+    return 0

@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 from math import inf
 from random import Random
 from socket import inet_aton
-from time import monotonic
+from time import monotonic, sleep
 
 from orchestrator.links.kernel import Timer
 from orchestrator.links.lateness import STEP_S, STEPS, LatenessHistogram
@@ -23,21 +23,26 @@ from orchestrator.links.routes import Routes
 from orchestrator.links.shape import LinkShape
 from orchestrator.links.trace import Trace
 from orchestrator.links.tun import Tun
+from orchestrator.plan import DirectedLink
 
-BATCH = 64  # packets read from one node before others have their turn
+BATCH = 64  # packets read from one node at most before others have their turn
 LARGEST_PACKET = 65536
 BIN_S = 0.1
+# A real-time process that never sleeps is stopped by the kernel for 50 ms of every second. So in every window we rest this
+# long in all, in the waits for packets or, if there were none, by sleeping: late by half a millisecond and not by fifty.
+WINDOW_S, REST_S, SHORTEST_REST_S = 0.01, 0.0006, 2e-5
 
 
 class Station:
     """A node as the fabric sees it: its device, its ways to others, and its bytes by time."""
 
-    __slots__ = ("bins", "fd", "name", "received_bytes", "sent_bytes", "tun", "ways")
+    __slots__ = ("batch", "bins", "fd", "name", "received_bytes", "sent_bytes", "tun", "ways")
 
     def __init__(self, name: str, tun: Tun) -> None:
         self.name = name
         self.tun = tun
         self.fd = tun.fd
+        self.batch = 1  # how many packets to read next: more as long as there are more
         self.ways: dict[bytes, Way] = {}  # by destination address
         self.sent_bytes = self.received_bytes = 0  # in the present bin
         self.bins: list[tuple[int, int, int]] = []
@@ -70,20 +75,20 @@ class Way:
 class Forwarding:
     """All nodes and links of a run, and the loop that moves their packets."""
 
-    def __init__(self, routes: Routes, links: dict[str, Link]) -> None:
+    def __init__(self) -> None:
         self.running = True
-        self.links = links
+        self.links: dict[str, Link] = {}
         self.stations: dict[str, Station] = {}
         self.lateness = LatenessHistogram()
         self.no_route_packets = 0  # to an address that nobody has, or that cannot be reached
         self.refused_packets = 0  # that the node's device did not take
-        self._routes = routes
+        self._routes = Routes(())
         self._by_address: dict[bytes, Station] = {}
         self._by_fd: dict[int, Station] = {}
-        self._blocked: frozenset[tuple[str, str]] = frozenset()
+        self.blocked: frozenset[tuple[str, str]] = frozenset()
         self._heap: list[tuple[float, int, int, Way, bytes]] = []  # due, sequence, hop, way, packet
         self._sequence = 0  # even; a duplicate has the odd number behind its original's
-        self._bits = Random(0)  # which bit a corrupted packet loses
+        self._bits = Random(0)  # which bit of a corrupted packet is flipped
         self._epoch_s = monotonic()
         self._bin = 0
         self._bin_ends_s = self._epoch_s + BIN_S
@@ -91,20 +96,22 @@ class Forwarding:
         self._epoll = select.epoll()
         self._epoll.register(self._timer.fd, select.EPOLLIN)
 
+    def lay(self, planned: tuple[DirectedLink, ...], links: dict[str, Link]) -> None:
+        """Lay the links of a plan, once, before any node is attached."""
+        self._routes = Routes(planned)
+        self.links = links
+
     def attach(self, name: str, address: str, tun: Tun) -> None:
-        """Add a node, or give a node that came back its new device."""
-        before = self.stations.get(name)
-        station = Station(name, tun)
-        if before is not None:
-            station.bins = before.bins
-            self._epoll.unregister(before.fd)
-            del self._by_fd[before.fd]
-            before.tun.close()
-        self.stations[name] = self._by_fd[tun.fd] = self._by_address[inet_aton(address)] = station
-        for other in self.stations.values():
-            for way in other.ways.values():
-                if way.target is before:
-                    way.target = station
+        """Add a node, or give a node that came back its new device (with the address it had)."""
+        station = self.stations.get(name)
+        if station is None:
+            station = self.stations[name] = self._by_address[inet_aton(address)] = Station(name, tun)
+        else:
+            self._epoll.unregister(station.fd)
+            del self._by_fd[station.fd]
+            station.tun.close()
+            station.tun, station.fd = tun, tun.fd
+        self._by_fd[tun.fd] = station
         self._epoll.register(tun.fd, select.EPOLLIN)
 
     def begin(self, epoch_s: float) -> None:
@@ -133,7 +140,7 @@ class Forwarding:
 
     def block(self, pairs: frozenset[tuple[str, str]]) -> None:
         """From now on exactly these (source, target) nodes hear nothing, packets under way included."""
-        self._blocked = pairs
+        self.blocked = pairs
         self._fold()
         self._refresh()
 
@@ -161,7 +168,7 @@ class Forwarding:
     def _refresh(self) -> None:
         for station in self.stations.values():
             for way in station.ways.values():
-                way.blocked = way.pair in self._blocked
+                way.blocked = way.pair in self.blocked
                 way.refresh()
 
     def _open_bin(self, now_s: float) -> None:
@@ -174,35 +181,50 @@ class Forwarding:
         self._bin = int((now_s - self._epoch_s) // BIN_S)
         self._bin_ends_s = self._epoch_s + (self._bin + 1) * BIN_S
 
-    def run(self, control: int, on_control: Callable[[int], None]) -> None:
-        """Move packets until `running` is false; call `on_control` with what epoll says of the control file."""
-        self._epoll.register(control, select.EPOLLIN)
-        poll, heap, stations, timer = self._epoll.poll, self._heap, self._by_fd, self._timer
-        armed_s = 0.0
+    def watch(self, fd: int, events: int) -> None:
+        """Also wait for these epoll events of another file; `run` reports them to its `on_other`."""
+        self._epoll.register(fd, events)
+
+    def unwatch(self, fd: int) -> None:
+        """No longer wait for it."""
+        self._epoll.unregister(fd)
+
+    def run(self, on_other: Callable[[int], None]) -> None:
+        """Move packets until `running` is false; `on_other` is called with the number of each watched file."""
+        poll, heap, stations, timer, now = self._epoll.poll, self._heap, self._by_fd, self._timer, monotonic
+        armed_s = rested_s = window_ends_s = 0.0
         while self.running:
             due_s = heap[0][0] if heap else 0.0
             if due_s != armed_s:
                 timer.set(due_s)
                 armed_s = due_s
+            before_s = now()
             ready = poll()
-            now_s = monotonic()
+            now_s = now()
+            if now_s - before_s > SHORTEST_REST_S:
+                rested_s += now_s - before_s
+            if now_s >= window_ends_s:
+                if rested_s < REST_S:
+                    sleep(REST_S - rested_s)
+                    now_s = now()
+                rested_s, window_ends_s = 0.0, now_s + WINDOW_S
             if now_s >= self._bin_ends_s:
                 self._open_bin(now_s)
             if heap and heap[0][0] <= now_s:
                 self._deliver(now_s)  # what is due goes before what has just come
-            for fd, events in ready:
+            for fd, _ in ready:
                 station = stations.get(fd)
                 if station is not None:
                     self._fetch(station)
-                elif fd == control:
-                    on_control(events)
+                elif fd != timer.fd:
+                    on_other(fd)
 
     def _fetch(self, station: Station) -> None:
         """Read what a node has sent and set it on its way."""
         fd, ways, read, write, now = station.fd, station.ways, os.read, os.write, monotonic
         sent_bytes = 0
         try:
-            for _ in range(BATCH):
+            for _ in range(station.batch):
                 packet = read(fd, LARGEST_PACKET)
                 now_s = now()
                 size_bytes = len(packet)
@@ -223,8 +245,9 @@ class Forwarding:
                     way.links[0].refuse(size_bytes, "partition")
                 else:
                     self._send(way, 0, now_s, packet)
-        except BlockingIOError:
-            pass  # nothing more to read
+            station.batch = min(BATCH, 4 * station.batch)
+        except BlockingIOError:  # nothing more to read
+            station.batch = 1
         station.sent_bytes += sent_bytes
 
     def _find(self, station: Station, packet: bytes) -> Way | None:
@@ -237,7 +260,7 @@ class Forwarding:
         if not path:
             return None
         way = Way((station.name, target.name), tuple(self.links[link.id] for link in path), target)
-        way.blocked = way.pair in self._blocked
+        way.blocked = way.pair in self.blocked
         way.refresh()
         station.ways[address] = way
         return way

@@ -19,9 +19,9 @@ Choices, where more than one reading is possible:
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
+from itertools import repeat
 from math import inf
 from random import Random
-from typing import NamedTuple
 
 import numpy as np
 
@@ -49,17 +49,9 @@ class TrainResult:
     last_arrival_s: float
 
 
-class _Waiting(NamedTuple):
-    """Bytes in the queue or on their way into the link."""
-
-    end_s: float  # when their last bit has left
-    size_bytes: int
-    start_s: float
-    tag: Hashable
-    copies: int
-    before_s: float  # the link's latest arrival before these bytes
-
-
+# Bytes in the queue or on their way into the link: when their last bit will have left, how many, when they begin to
+# leave, tag, copies, and the latest arrival before them. A plain tuple: one is made for every packet.
+_Waiting = tuple[float, int, float, Hashable, int, float]
 SMALL_TRAIN = 12  # packets: up to here a loop is faster than arrays
 _DOWN, _LOSS, _BURST, _QUEUE = Drop("down"), Drop("loss"), Drop("burst_loss"), Drop("queue")
 
@@ -155,15 +147,15 @@ class Link:
     def _drain(self, now_s: float) -> None:
         """Take what has left by now out of the backlog."""
         queue = self._queue
-        while queue and queue[0].end_s <= now_s:
-            self.backlog_bytes -= queue.popleft().size_bytes
+        while queue and queue[0][0] <= now_s:
+            self.backlog_bytes -= queue.popleft()[1]
 
     def _pass(self, size_bytes: int, now_s: float, tag: Hashable, copies: int) -> float:
         """Send a packet that is not lost; returns when it arrives."""
         if not self._s_per_byte and self._trace is None:
             return self._propagate(now_s)
         start_s, end_s = self._serialise(size_bytes, now_s)
-        self._queue.append(_Waiting(end_s, size_bytes, start_s, tag, copies, self._last_s))
+        self._queue.append((end_s, size_bytes, start_s, tag, copies, self._last_s))
         self.backlog_bytes += size_bytes
         if self.backlog_bytes > self.peak_backlog_bytes:
             self.peak_backlog_bytes = self.backlog_bytes
@@ -259,17 +251,15 @@ class Link:
             self._place = 0.0
         self._use(shape, trace)
         self.up = up
-        if waiting:
-            self._last_s = waiting[0].before_s
         retimed: dict[Hashable, tuple[float, ...]] = {}
-        for entry in waiting:
-            start_s, end_s = entry.start_s, entry.end_s
+        if waiting:
+            self._last_s = waiting[0][5]
+        for end_s, size_bytes, start_s, tag, copies, _ in waiting:
             if not paced_as_before:
                 share = min(1.0, (end_s - now_s) / (end_s - start_s)) if end_s > start_s else 1.0
-                start_s, end_s = self._serialise(share * entry.size_bytes, now_s)
-            before_s = self._last_s
-            retimed[entry.tag] = (self._propagate(end_s),) * entry.copies
-            self._queue.append(_Waiting(end_s, entry.size_bytes, start_s, entry.tag, entry.copies, before_s))
+                start_s, end_s = self._serialise(share * size_bytes, now_s)
+            self._queue.append((end_s, size_bytes, start_s, tag, copies, self._last_s))
+            retimed[tag] = (self._propagate(end_s),) * copies
         self._drain(now_s)
         return retimed
 
@@ -344,10 +334,9 @@ class Link:
         self.reordered_packets += len(overtaking)
         if paced:
             self._free_s = float(ends[-1])
-            befores = [self._last_s, *latest[:-1].tolist()]
             starts = [begin_s, *ends[:-1].tolist()]
-            for end_s, size_bytes, start_s, before_s in zip(ends.tolist(), sizes, starts, befores, strict=True):
-                self._queue.append(_Waiting(end_s, size_bytes, start_s, tag, 1, before_s))
+            befores = [self._last_s, *latest[:-1].tolist()]
+            self._queue.extend(zip(ends.tolist(), sizes, starts, repeat(tag), repeat(1), befores, strict=False))
             self.backlog_bytes += int(total[-1])
             self.peak_backlog_bytes = max(self.peak_backlog_bytes, self.backlog_bytes)
         self._last_s = float(latest[-1])

@@ -37,7 +37,8 @@ class Routes:
         if target not in came_by:
             return None
         path: list[DirectedLink] = []
-        while (link := came_by[target]) is not None:
-            path.append(link)
-            target = link.source
+        end = came_by[target]
+        while end is not None:
+            path.append(end)
+            end = came_by[end.source]
         return tuple(reversed(path))

@@ -14,7 +14,7 @@ import io
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -48,7 +48,7 @@ def finish(trace: Trace, start_s: float, size_bytes: float) -> float:
 class DeliveryTrace:
     """Chances to send 1500 bytes, at given instants; a chance that finds nothing waiting is wasted."""
 
-    def __init__(self, chances_s: array[float]) -> None:
+    def __init__(self, chances_s: Sequence[float]) -> None:
         self._chances_s = chances_s
         self.period_s = chances_s[-1]
         self.mean_bps = len(chances_s) * CHANCE_BYTES * 8 / self.period_s

@@ -16,16 +16,35 @@ from asyncio.events import Handle, TimerHandle
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, NoReturn, TypeVarTuple
+from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
 from orchestrator.errors import RunBrokeError
 
+T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 COMPACT_ABOVE = 100  # cancelled timers: the heap is rebuilt without them when they are so many, and more than half
 
 
 class DeadlockError(RunBrokeError):
     """Every task waits for something that nothing can bring about."""
+
+
+class Step(Handle):
+    """What `schedule` sets: a callback that belongs to no task."""
+
+    __slots__ = ("_argument", "_call")
+
+    def __init__(self, call: Callable[[T], object], argument: T) -> None:
+        self._call = call
+        self._argument = argument
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+        self._cancelled = True
+
+    def _run(self) -> None:
+        self._call(self._argument)
 
 
 class VirtualTimeLoop(BaseEventLoop):
@@ -37,7 +56,7 @@ class VirtualTimeLoop(BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        self._timers: list[tuple[float, int, TimerHandle]] = []
+        self._timers: list[tuple[float, int, Handle]] = []
         self._sequence = 0
         self._cancelled = 0
 
@@ -55,8 +74,15 @@ class VirtualTimeLoop(BaseEventLoop):
         heapq.heappush(self._timers, (when, self._sequence, timer))
         return timer
 
+    def schedule(self, when: float, callback: Callable[[T], object], argument: T) -> "Step":
+        """As `call_at`, at a third of its price: no context is copied, and what it raises ends the loop."""
+        step = Step(callback, argument)
+        self._sequence += 1
+        heapq.heappush(self._timers, (when, self._sequence, step))
+        return step
+
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
-        self._cancelled += 1
+        self._cancelled += bool(handle._scheduled)  # type: ignore[attr-defined]  # see call_at
         if self._cancelled > COMPACT_ABOVE and self._cancelled * 2 > len(self._timers):
             self._timers = [entry for entry in self._timers if not entry[2].cancelled()]
             heapq.heapify(self._timers)
@@ -65,18 +91,24 @@ class VirtualTimeLoop(BaseEventLoop):
     def _run_once(self) -> None:
         timers, ready = self._timers, self._ready
         while timers and timers[0][2].cancelled():
-            heapq.heappop(timers)
-            self._cancelled = max(0, self._cancelled - 1)
+            self._pop(timers)
         if not ready and not self._stopping:
             if not timers:
                 raise DeadlockError(_deadlock(self))
             self._now = max(self._now, timers[0][0])
         while timers and timers[0][0] <= self._now:
-            ready.append(heapq.heappop(timers)[2])
+            ready.append(self._pop(timers))
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle.cancelled():
                 handle._run()
+
+    def _pop(self, timers: list[tuple[float, int, Handle]]) -> Handle:
+        handle = heapq.heappop(timers)[2]
+        if isinstance(handle, TimerHandle):
+            handle._scheduled = False  # type: ignore[attr-defined]  # see call_at
+            self._cancelled -= handle.cancelled()
+        return handle
 
     def _write_to_self(self) -> None:
         """Wakes the loop from signal handlers and other threads; this loop never sleeps."""

@@ -46,6 +46,12 @@ def choose(plan: Plan, options: RunOptions) -> tuple[SubstrateKind, str]:
     return SUBSTRATES[asked], ""
 
 
+def shaper_of(plan: Plan, options: RunOptions) -> str:
+    """The shaper of a run on real links: the one asked for, or the fabric, which works wherever Mininet does."""
+    asked = options.shaper if options.shaper != "auto" else plan.shaper
+    return "delay_line" if asked == "auto" else asked
+
+
 def _mininet_missing() -> list[str]:
     missing = []
     if os.name != "posix" or not Path("/proc/self/ns/net").exists():
@@ -66,7 +72,7 @@ def _build_mininet(plan: Plan, directory: Path, run_id: str, options: RunOptions
     from orchestrator.substrates.calibration import CALIBRATION
     from orchestrator.substrates.mininet import MininetSubstrate
 
-    return MininetSubstrate(plan, directory, run_id, secrets.token_hex(32), CALIBRATION)
+    return MininetSubstrate(plan, directory, run_id, secrets.token_hex(32), shaper_of(plan, options), CALIBRATION)
 
 
 def _build_simulation(plan: Plan, directory: Path, run_id: str, options: RunOptions) -> Substrate:

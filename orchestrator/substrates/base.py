@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import DirectedLink, Plan, PlannedNode
+from orchestrator.receipt import Check
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Substrate(Protocol):
     def facts(self) -> dict[str, Any]:
         """How this substrate made things true (shaper, kernel, CPU shares): goes into environment.json."""
 
-    async def fidelity(self) -> dict[str, Any]:
+    async def fidelity(self) -> list[Check]:
         """What it watched during the run (the shaper's lateness, waiting for the CPU): goes into receipt.json."""
 
 

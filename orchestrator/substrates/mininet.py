@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -22,17 +22,19 @@ from typing import Any, Self
 from node_image.spec import NodeSpec
 from orchestrator.errors import RunBrokeError
 from orchestrator.journal import Journal
-from orchestrator.links.delay_line import DelayLine
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import DirectedLink, Plan, PlannedNode
+from orchestrator.receipt import Check
 from orchestrator.substrates.base import LinkCount, NodeExit, NodeLine, NodeUse
 from orchestrator.substrates.calibration import Calibration
 from orchestrator.substrates.control_groups import ControlGroup, find_mounts
+from orchestrator.substrates.networks import NETWORKS
 from orchestrator.substrates.processes import ForkServer, NodeProcess
 
 STARTS_AT_ONCE = 8
 INIT_WITHIN_S = 120.0
 STOP_WITHIN_S = 20.0
+WAITING_TOLERANCE = 0.10  # of the run: time ready to compute, within its share, while others had the CPU
 MEMORY_FLOOR_BYTES = 512 << 20  # torch's own pages alone pass a small board's memory: below this no limit is set
 
 
@@ -49,6 +51,8 @@ class _Placed:
     factor: float = 1.0  # what a fault leaves of it
     busy_s: float = 0.0
     cpu_seen_s: float = 0.0
+    waited_s: float = 0.0  # ready to run while others had the CPU, over all its lives
+    waited_before_s: float = 0.0  # the same, of lives that have ended
     notes: list[str] = field(default_factory=list)
 
     def account(self) -> None:
@@ -57,12 +61,14 @@ class _Placed:
         scale = (self.share or 1.0) * self.factor
         self.busy_s += (cpu_s - self.cpu_seen_s) / scale
         self.cpu_seen_s = cpu_s
+        if self.process is not None:
+            self.waited_s = self.waited_before_s + _waited_s(self.process.pid)
 
 
 class MininetSubstrate:
     """Real processes and real packets on this machine. Needs root, /dev/net/tun and Mininet's mnexec."""
 
-    def __init__(self, plan: Plan, directory: Path, run_id: str, secret: str, calibration: Calibration) -> None:
+    def __init__(self, plan: Plan, directory: Path, run_id: str, secret: str, shaper: str, calibration: Calibration) -> None:
         self.can = frozenset({"kill", "restart", "pause", "cpu", "shape", "block", "ask"})
         self._plan = plan
         self._directory = directory
@@ -71,7 +77,8 @@ class MininetSubstrate:
         self._calibration = calibration
         self._stack = AsyncExitStack()
         self._server = ForkServer()
-        self._network = DelayLine()
+        self._shaper = shaper
+        self._network = NETWORKS[shaper]()
         self._placed: dict[str, _Placed] = {}
         self._output: asyncio.Queue[NodeLine | NodeExit | None] = asyncio.Queue()
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
@@ -85,8 +92,8 @@ class MininetSubstrate:
             self._server.launch(self._directory / "fork_server.log")
             stack.callback(self._server.close)
             began = time.monotonic()
-            hosts = self._hosts(stack)
-            self._facts["hosts_s"] = time.monotonic() - began
+            hosts = self._lay(stack)
+            self._facts["hosts_s"] = round(time.monotonic() - began, 3)
             mounts = find_mounts()
             for node in self._plan.nodes:
                 group = ControlGroup(mounts, self._run_id, node.name, journal)
@@ -96,8 +103,7 @@ class MininetSubstrate:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._placed[node.name] = _Placed(node, hosts[node.name], group, folder)
             stack.push_async_callback(self._network.close)
-            addresses = {node.name: (hosts[node.name], node.address) for node in self._plan.nodes}
-            await self._network.open(self._plan.links, addresses, self._directory / "fabric.log")
+            await self._network.open(self._directory / "fabric.log")
             await self._server.ready()
             stack.push_async_callback(self._end_processes)
             self._stack = stack.pop_all()
@@ -135,8 +141,9 @@ class MininetSubstrate:
             placed.group.set_memory(placed.node.profile.memory_bytes)
         await process.start(self._server, request)
         placed.process = process
+        placed.waited_before_s = placed.waited_s
         init = {"do": "init", "run_id": self._run_id, "secret": self._secret, "state_dir": str(placed.folder / "state")}
-        await process.ask(init, INIT_WITHIN_S)
+        await process.init(init, INIT_WITHIN_S)
         if self._begun_at is not None:
             self._set_share(placed)
             process.tell({"do": "start", "start_at": self._begun_at})
@@ -267,22 +274,37 @@ class MininetSubstrate:
         shares = {name: placed.share for name, placed in self._placed.items()}
         notes = {name: placed.notes for name, placed in self._placed.items() if placed.notes}
         return {
-            "shaper": "delay_line",
+            "shaper": self._shaper,
             "cpu_shares": shares,
             "calibration": self._calibration.found(),
             "notes": notes,
             **self._facts,
         }
 
-    def _hosts(self, stack: AsyncExitStack) -> dict[str, int]:
-        """One Mininet host a node, without interfaces of Mininet's own; returns the pid that holds each namespace."""
-        from mininet.log import setLogLevel  # type: ignore[import-untyped]  # Mininet has no types
-        from mininet.net import Mininet  # type: ignore[import-untyped]
+    async def fidelity(self) -> list[Check]:
+        """What the network watched of itself; how long nodes waited for a CPU beyond their share."""
+        checks = await self._network.fidelity()
+        for name, placed in self._placed.items():
+            lasted = self.now() if self._begun_at is not None else 0.0
+            # the kernel counts being throttled as waiting too; that part is what the share is for
+            waited_s = max(0.0, placed.waited_s - placed.group.throttled_s())
+            share = waited_s / lasted if lasted > 0 else 0.0
+            ok = share <= WAITING_TOLERANCE
+            checks.append(Check("waiting_for_cpu_ratio", name, 0.0, share, WAITING_TOLERANCE, ok))
+        return checks
+
+    def _lay(self, stack: AsyncExitStack) -> dict[str, int]:
+        """One Mininet host a node, and what the links need; returns the pid that holds each node's namespace."""
+        from mininet.log import setLogLevel
+        from mininet.net import Mininet
 
         setLogLevel("error")
         net = Mininet(controller=None, build=False, autoSetMacs=False)
         stack.callback(net.stop)
-        return {node.name: net.addHost(node.name, ip=None).pid for node in self._plan.nodes}
+        hosts = {node.name: net.addHost(node.name, ip=None).pid for node in self._plan.nodes}
+        addresses = {node.name: node.address for node in self._plan.nodes}
+        self._network.lay(net, self._plan.links, self._plan.switches, addresses)
+        return hosts
 
     async def _end_processes(self) -> None:
         """Kill whatever still runs (an interrupted run comes here with everything alive)."""
@@ -315,6 +337,15 @@ def _janitor(directory: Path) -> Any:
         process.wait(15)
 
     return end
+
+
+def _waited_s(pid: int) -> float:
+    """Seconds for which the threads of a process were ready to run while others had the CPU (schedstat, 2nd field)."""
+    waited = 0
+    for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError):
+            waited += int(task.read_text().split()[1])
+    return waited / 1e9
 
 
 def _pss_bytes(pid: int) -> int:

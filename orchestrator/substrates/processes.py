@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.errors import RunBrokeError
 from orchestrator.substrates.base import NodeExit, NodeLine
@@ -20,6 +21,7 @@ from orchestrator.substrates.base import NodeExit, NodeLine
 READY_WITHIN_S = 120.0  # loading torch on a slow, busy machine
 LAST_LINES = 32
 LINE_LIMIT = 1 << 20
+T = TypeVar("T")
 
 
 class ForkServer:
@@ -107,11 +109,7 @@ class ForkServer:
             asyncio.get_running_loop().remove_reader(self._control)
         words = last_lines(self._log) if self._log else ""
         error = RunBrokeError(f"the fork server ended by itself; its last words:\n{words}")
-        waiting = [self._ready, *self._forked.values(), *self._exits.values()]
-        for future in waiting:
-            if future is not None and not future.done():
-                future.set_exception(error)
-                future.exception()  # seen: not every future has somebody who waits for it
+        fail([self._ready, *self._forked.values(), *self._exits.values()], error)
 
 
 class NodeProcess:
@@ -124,9 +122,10 @@ class NodeProcess:
         self.exited: asyncio.Future[int] | None = None
         self._folder = folder
         self._output = output
-        self._stdin: asyncio.StreamWriter | None = None
-        self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._stdin: int | None = None  # a pipe: commands are short and far apart, so it never fills
+        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reading: asyncio.Task[None] | None = None
 
     async def start(self, server: ForkServer, request: dict[str, Any]) -> None:
         """Fork it and connect its pipes."""
@@ -135,36 +134,48 @@ class NodeProcess:
         stderr = os.open(self._folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             self.pid, self.exited = await server.fork(request, (stdin_r, stdout_w, stderr))
+        except BaseException:
+            os.close(stdin_w)
+            os.close(stdout_r)
+            raise
         finally:
             for fd in (stdin_r, stdout_w, stderr):
                 os.close(fd)
+        os.set_blocking(stdin_w, False)
+        self._stdin = stdin_w
         loop = asyncio.get_running_loop()
-        transport, protocol = await loop.connect_write_pipe(
-            lambda: asyncio.streams.FlowControlMixin(loop), os.fdopen(stdin_w, "wb")
-        )
-        self._stdin = asyncio.StreamWriter(transport, protocol, None, loop)
         reader = asyncio.StreamReader(limit=LINE_LIMIT)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stdout_r, "rb"))
-        self._tasks = [
-            asyncio.create_task(self._read(reader), name=f"output of {self.name}"),
-        ]
+        self._reading = asyncio.create_task(self._read(reader), name=f"output of {self.name}")
 
     def tell(self, command: dict[str, Any]) -> None:
         """Write one command; a node that has gone takes no notice."""
-        if self._stdin is not None and not self._stdin.is_closing():
-            self._stdin.write(json.dumps(command).encode() + b"\n")
+        if self._stdin is not None:
+            with suppress(BrokenPipeError):
+                os.write(self._stdin, json.dumps(command).encode() + b"\n")
 
     async def ask(self, command: dict[str, Any], within_s: float) -> dict[str, Any]:
-        """Write a command and wait for its answer; RunBrokeError with the node's last words if it ends first."""
+        """Write a command and wait for its answer; RunBrokeError with the node's last words if none comes."""
+        number = len(self._answers)
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._answers[command["do"]] = answer
+        self._answers[number] = answer
+        self.tell({**command, "id": number})
+        found = await self._wait(answer, command["do"], within_s)
+        if "error" in found:
+            raise RunBrokeError(f"{self.name} could not {command['do']}: {found['error']}")
+        return found
+
+    async def init(self, command: dict[str, Any], within_s: float) -> None:
+        """Have the node build its learner and open its port; returns when it is ready."""
         self.tell(command)
+        await self._wait(self._ready, "init", within_s)
+
+    async def _wait(self, answer: asyncio.Future[T], what: str, within_s: float) -> T:
         try:
-            return await asyncio.wait_for(answer, within_s)
+            return await asyncio.wait_for(asyncio.shield(answer), within_s)
         except TimeoutError:
-            raise RunBrokeError(
-                f"{self.name}: no answer to {command['do']!r} within {within_s:g} s; its last words:\n{self.last_words()}"
-            ) from None
+            words = self.last_words()
+            raise RunBrokeError(f"{self.name}: no answer to {what} within {within_s:g} s; last words:\n{words}") from None
 
     async def ended(self, within_s: float) -> bool:
         """Wait for the process's end; False if it still lives after so many seconds."""
@@ -174,12 +185,12 @@ class NodeProcess:
         return bool(done)
 
     async def close(self) -> None:
-        """Close the pipes once the process has ended."""
+        """Close the pipes once the process has ended; returns when its last line and its exit have been told."""
         if self._stdin is not None:
-            self._stdin.close()
-            with suppress(OSError):
-                await self._stdin.wait_closed()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            os.close(self._stdin)
+            self._stdin = None
+        if self._reading is not None:
+            await self._reading
 
     def last_words(self) -> str:
         """The last lines of its stderr."""
@@ -196,26 +207,31 @@ class NodeProcess:
             line = raw.decode("utf-8", "replace").rstrip("\n")
             if line.startswith('{"answer"'):
                 self._take_answer(line)
-            else:
-                self._output.put_nowait(NodeLine(self.name, line))
+                continue
+            if line.startswith('{"event":"ready"') and not self._ready.done():
+                self._ready.set_result(None)
+            self._output.put_nowait(NodeLine(self.name, line))
         if self.exited is not None:
             status = await self.exited
             code = os.waitstatus_to_exitcode(status)
-            for answer in self._answers.values():
-                if not answer.done():
-                    answer.set_exception(
-                        RunBrokeError(f"{self.name} ended ({code}) instead of answering:\n{self.last_words()}")
-                    )
-                    answer.exception()
+            error = RunBrokeError(f"{self.name} ended ({code}) instead of answering:\n{self.last_words()}")
+            fail([self._ready, *self._answers.values()], error)
             self._output.put_nowait(NodeExit(self.name, code, self.asked_to_end, self.last_words() if code else ""))
 
     def _take_answer(self, line: str) -> None:
         try:
             raw = json.loads(line)
-            answer = self._answers.pop(raw["to"])
-            answer.set_result(raw["answer"])
+            self._answers[raw["id"]].set_result(raw["answer"])
         except (ValueError, KeyError, asyncio.InvalidStateError):
             self._output.put_nowait(NodeLine(self.name, line))
+
+
+def fail(waiting: Sequence[asyncio.Future[Any] | None], error: Exception) -> None:
+    """Have an error raised to all who still wait; that nobody waits for some of them is no mistake."""
+    for future in waiting:
+        if future is not None and not future.done():
+            future.set_exception(error)
+            future.exception()  # marks it as seen
 
 
 def last_lines(file: Path) -> str:

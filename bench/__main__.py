@@ -1,0 +1,17 @@
+"""`make bench`: every benchmark, one after another; each prints its figures beside the goal and a peer's or the limit."""
+
+import subprocess
+import sys
+
+ALL = ("startup", "simulation", "fabric", "deploy", "rounds")
+
+
+def main() -> int:
+    """Each in a process of its own, so that none warms up another."""
+    chosen = sys.argv[1:] or list(ALL)
+    codes = [subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode for name in chosen]
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

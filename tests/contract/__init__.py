@@ -1,0 +1,1 @@
+"""One suite over everything of a kind: algorithms, faults, substrates, shapers."""
