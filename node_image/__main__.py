@@ -4,6 +4,7 @@ One JSON object a line. Commands:
     {"do": "init", "run_id": text, "secret": 64 hex digits, "state_dir": path}   build the learner, open the port
     {"do": "calibrate"}                        measure a local step on this host (see calibrate.py)
     {"do": "probe", ...}                       measure a path (see probe.py); an "id" comes back with the answer
+    {"do": "slow", "factor": number or null}   work takes that many times what the profile says (null: what it takes)
     {"do": "start", "start_at": seconds}       begin at this instant of CLOCK_MONOTONIC (null: now)
     {"do": "stop", "evaluate": bool}           end gracefully; test the model first where asked
 Written to stdout: records (records.py), {"answer": ..., "to": command} and {"event": ...}: ready, started, finished,
@@ -38,6 +39,7 @@ from node_image.tcp import TcpRuntime
 LEAST_PAYLOAD_BYTES = 8 * 2**20  # room for raw samples where the model is small
 MODELS_IN_PAYLOAD = 4
 ORPHANED = 1
+SWITCH_S = 0.0002  # messages wait that long, and not 5 ms, for the thread that computes or writes a checkpoint
 
 
 def main() -> int:
@@ -54,6 +56,7 @@ def serve(spec: NodeSpec, stdin_fd: int = 0, stdout_fd: int = 1, port: int = POR
 
     The caller should end with `os._exit`: an ordinary exit waits for work that the compute thread still does.
     """
+    sys.setswitchinterval(SWITCH_S)
     lines_fd = os.dup(stdout_fd)
     os.dup2(2, stdout_fd)  # what a library prints must not end up between the records
     recorder = Recorder(lines_fd)
@@ -106,6 +109,7 @@ class _Life:
             "init": self._init,
             "calibrate": self._calibrate,
             "probe": self._probe,
+            "slow": self._slow,
             "start": self._start,
             "stop": self._stop,
         }
@@ -183,6 +187,12 @@ class _Life:
             answer = {"error": _last_line(error)}
         identity = {"id": command["id"]} if "id" in command else {}
         self._recorder.event({"answer": answer, "to": "probe", **identity})
+
+    async def _slow(self, command: dict[str, Any]) -> None:
+        if self._runtime is None:
+            raise ValueError("slow must follow init")
+        factor = command["factor"]
+        self._runtime.slow_down(None if factor is None else float(factor))
 
     async def _start(self, command: dict[str, Any]) -> None:
         if self._runtime is None or self._part is not None:

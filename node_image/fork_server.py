@@ -3,6 +3,7 @@
 `python -m node_image.fork_server FD` speaks over the inherited datagram-like socket FD (SOCK_SEQPACKET), one JSON
 object a packet:
 
+    -> {"load": spec}                   <- {"loaded": true} or {"refused": text}: the task's data, once for all nodes
     -> {"fork": name, "spec": ..., "netns_pid": n, "cgroups": [...]} with three descriptors: stdin, stdout, stderr
     <- {"forked": name, "pid": n}
     <- {"exited": name, "pid": n, "status": wait status}
@@ -52,6 +53,9 @@ def main() -> int:
             if not packet:
                 return 0
             request = json.loads(packet)
+            if "load" in request:
+                control.send(json.dumps(_load_task(request["load"])).encode())
+                continue
             pid = os.fork()
             if pid == 0:
                 os._exit(_child(request, fds, (control.detach(), wake_r, wake_w)))
@@ -88,6 +92,22 @@ def _load() -> None:
     torch.set_num_threads(1)
     gc.collect()
     gc.freeze()
+
+
+def _load_task(spec: str) -> dict[str, Any]:
+    """Build what all nodes of a run have in common before the first is forked: they share its pages."""
+    from node_image.data.folder import DataNotFoundError
+    from node_image.data.partition import PartitionError
+    from node_image.learner import build
+    from node_image.spec import NodeSpec
+
+    try:
+        build(NodeSpec.from_json(spec))
+    except (DataNotFoundError, PartitionError) as error:
+        return {"refused": str(error)}
+    gc.collect()
+    gc.freeze()
+    return {"loaded": True}
 
 
 def _reap(control: socket.socket, names: dict[int, str]) -> None:

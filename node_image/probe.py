@@ -97,9 +97,7 @@ class _Sender(asyncio.DatagramProtocol):
                 self.echoed.setdefault(number, time.monotonic())
 
 
-async def _ping(
-    transport: asyncio.DatagramTransport, sender: _Sender, to: tuple[str, int], count: int
-) -> list[float]:
+async def _ping(transport: asyncio.DatagramTransport, sender: _Sender, to: tuple[str, int], count: int) -> list[float]:
     sent: dict[int, float] = {}
     for number in range(count):
         sent[number] = time.monotonic()

@@ -52,6 +52,8 @@ class TcpRuntime:
         self._recorder = recorder
         self._state_dir = state_dir
         self._max_payload_bytes = max_payload_bytes
+        self._speed = spec.speed
+        self._slowed_by: float | None = None  # None: as fast as the host; 1: as slow as the device; 4: a quarter of that
         self._start_at: float | None = None
         self._stopped_at: float | None = None
         self._inbox = Inbox()
@@ -99,9 +101,27 @@ class TcpRuntime:
         """The next message from any peer, tensors read-only; None when none came within so many seconds."""
         return await self._inbox.get(within)
 
+    def slow_down(self, factor: float | None) -> None:
+        """From now on work takes `factor` times what the device's profile says it costs (None: what it takes here)."""
+        self._slowed_by = factor
+
     async def compute(self, work: Callable[[], T], cost: Cost) -> T:
-        """Run work in the compute thread; `cost` is for simulations, here it takes what it takes."""
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        """Run work in the compute thread, and let it take as long as it would on the device.
+
+        The node's CPU share alone would do that on average, in slices of its period; this does it for every piece of
+        work. A host that is too slow for the device shows as work that takes longer than it should: the receipt
+        compares.
+        """
+
+        def paced() -> T:
+            began = time.monotonic()
+            result = work()
+            if self._slowed_by is not None:
+                wanted_s = self._slowed_by * self._speed.seconds(cost.macs, cost.ops)
+                time.sleep(max(0.0, began + wanted_s - time.monotonic()))
+            return result
+
+        return await asyncio.get_running_loop().run_in_executor(self._worker, paced)
 
     def record(self, metric: str, value: float, **labels: str) -> None:
         """Write down one measured fact."""

@@ -1,8 +1,9 @@
 """The plan: everything decided, seed applied. The same scenario and seed give the same plan, byte for byte."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from node_image.spec import NodeSpec, Peer, Role
@@ -106,6 +107,17 @@ def make_plan(scenario: "Scenario", seed: int | None = None) -> Plan:
         faults=_faults(scenario, graph, seed),
         expectations=tuple(each.expectation() for each in scenario.expect),
     )
+
+
+def with_data_dir(plan: Plan, data_dir: str | None) -> Plan:
+    """The plan with a folder of data sets, which is this machine's and so not the scenario's; None changes nothing."""
+    if data_dir is None:
+        return plan
+    folder = str(Path(data_dir).resolve())
+    nodes = tuple(
+        replace(node, spec=replace(node.spec, task=replace(node.spec.task, data_dir=folder))) for node in plan.nodes
+    )
+    return replace(plan, nodes=nodes)
 
 
 def plan_json(plan: Plan) -> str:

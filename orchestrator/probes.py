@@ -281,5 +281,3 @@ def binomial_interval(trials: int, p: float) -> tuple[int, int]:
             high = losses
             break
     return low, high
-
-

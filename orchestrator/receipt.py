@@ -59,7 +59,9 @@ def check_steps(plan: Plan, directory: Path, calibration: dict[str, dict[str, fl
 
     Devices that a straggler or pause fault slows on purpose are left out; so is all where nothing was calibrated.
     """
-    disturbed = {name for fault in plan.faults if fault.kind in ("straggler", "pause", "dropout") for name in fault.nodes}
+    disturbed = {
+        name for fault in plan.faults if fault.kind in ("straggler", "pause", "dropout") for name in fault.nodes
+    }
     ratios: dict[str, list[float]] = {}
     for node in plan.nodes:
         asked = calibration.get(node.profile.name)

@@ -14,12 +14,14 @@ from dataclasses import asdict, dataclass, field
 from types import FrameType
 from typing import Any
 
+from node_image.data.folder import DataNotFoundError
+from node_image.data.partition import PartitionError
 from orchestrator import summary, verdict
 from orchestrator.environment import environment
-from orchestrator.errors import EdgebedError, RunBrokeError, RunTimedOutError
+from orchestrator.errors import EdgebedError, RunBrokeError, RunTimedOutError, UsageError
 from orchestrator.faults.schedule import FaultReport, run_schedule
 from orchestrator.outcome import Outcome, RunOptions, Status
-from orchestrator.plan import Plan
+from orchestrator.plan import Plan, with_data_dir
 from orchestrator.preflight import preflight
 from orchestrator.probes import probe_links
 from orchestrator.receipt import Receipt, check_steps
@@ -87,6 +89,7 @@ def execute(plan: Plan, scenario_text: str, options: RunOptions, display: Displa
     if reason:
         display.warn(reason)
     preflight(plan, kind, options)
+    plan = with_data_dir(plan, options.data_dir)
     directory = RunDirectory(options.out)
     directory.create(plan, scenario_text)
     run = _Run(plan, options, display, secrets.token_hex(8), kind, directory)
@@ -99,6 +102,9 @@ def execute(plan: Plan, scenario_text: str, options: RunOptions, display: Displa
         except (KeyboardInterrupt, asyncio.CancelledError):
             status = "interrupted"
             run.notes.append("interrupted: figures cover the time until then")
+        except (UsageError, DataNotFoundError, PartitionError) as problem:
+            directory.remove()  # nothing has run: the scenario asks for what its data do not have
+            raise UsageError(str(problem)) from problem
         except (TimeoutError, RunTimedOutError) as problem:
             status = "timed_out"
             run.notes.append(str(problem) or "a phase did not end within its deadline")

@@ -11,6 +11,7 @@ without it belongs to a run that lives or was killed.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,6 +56,11 @@ class RunDirectory:
     def record(self, record: Record, node: str | None = None) -> None:
         """Append a record of a node, or (node None) of the orchestrator."""
         self._append("records.jsonl" if node is None else f"nodes/{node}/records.jsonl", record.to_line())
+
+    def remove(self) -> None:
+        """Remove it with all that is in it: for a run that was refused before it began."""
+        self.close()
+        shutil.rmtree(self.path)
 
     def close(self) -> None:
         """Flush and close the files."""

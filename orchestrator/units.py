@@ -20,13 +20,14 @@ _TEXT = re.compile(rf"\s*([+-]?)({NUMBER})\s*(\S.*?)?\s*")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A kind of quantity: `factors` says how many base units each unit is; the first one is used to write values."""
+    """A kind of quantity: `factors` says how many base units each unit is; the base unit itself comes first."""
 
     name: str
     examples: tuple[str, ...]
     factors: Mapping[str, str]
     hints: Mapping[str, str]  # what people write that is not a unit here -> why, and what to write instead
     most: float = math.inf
+    written: tuple[str, ...] = ()  # units that `write` uses; none: all of them
 
     def parse(self, text: object) -> float:
         """Base units of "number unit"; raises ValueError that says how to write it."""
@@ -50,11 +51,16 @@ class Quantity:
         return value
 
     def write(self, value: float) -> str:
-        """The text that `parse` reads back as exactly this value."""
-        unit, factor = next(iter(self.factors.items()))
-        number = (Decimal(repr(float(value))) / Decimal(factor)).normalize()
-        plain = f"{number:f}"
-        return f"{plain if len(plain) <= 24 else number} {unit}"
+        """The shortest text that `parse` reads back as exactly this value."""
+        exact = Decimal(repr(float(value)))
+        texts = []
+        for unit in self.written or self.factors:
+            factor = Decimal(self.factors[unit])
+            number = (exact / factor).normalize()
+            if number * factor == exact:
+                plain = f"{number:f}"
+                texts.append(f"{plain if len(plain) <= 20 else number} {unit}")
+        return min(texts, key=len)
 
     def _shown(self) -> str:
         return " or ".join(f'"{example}"' for example in self.examples)
@@ -107,7 +113,7 @@ DURATION = Quantity(
     {"s": "1", "ms": "1e-3", "us": "1e-6", "µs": "1e-6", "min": "60", "h": "3600"},
     _TIME_HINTS,
 )
-RATE = Quantity("a rate", ("10 Mbit/s",), _BITS, _RATE_HINTS)
+RATE = Quantity("a rate", ("10 Mbit/s",), _BITS, _RATE_HINTS, written=("bit/s", "kbit/s", "Mbit/s", "Gbit/s"))
 SHARE = Quantity("a share", ("30 %",), {"%": "0.01"}, {"percent": "write %"}, most=1.0)
 SIZE = Quantity("a size", ("64 KiB", "50 MB"), _SIZES, _SIZE_HINTS)
 PER_SECOND = Quantity(
@@ -115,6 +121,7 @@ PER_SECOND = Quantity(
     ("20 samples/s",),
     {"samples/s": "1", "/s": "1", "clips/s": "1", "samples/min": "0.01666666666666666666666666667"},
     {"Hz": "write /s", "fps": "write samples/s"},
+    written=("samples/s",),
 )
 ENERGY = Quantity("an energy", ("5 kJ",), {"J": "1", "mJ": "1e-3", "kJ": "1e3", "MJ": "1e6", "Wh": "3600"}, {})
 POWER = Quantity("a power", ("2.3 W",), {"W": "1", "mW": "1e-3", "kW": "1e3"}, {})

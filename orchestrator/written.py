@@ -35,7 +35,8 @@ class Written:
     def problem(self, path: DataPath, text: str) -> Problem:
         """A problem at its place: in the override that set the value, or in the file."""
         for override in reversed(self.overrides):
-            if path[: len(override.path)] == override.path:
+            brought = override.path[: len(path)] == path and path not in self.document.values
+            if brought or path[: len(override.path)] == override.path:
                 return Problem(SET, override.number, override.column, dotted(path), text)
         return problem_at(self.document, path, text)
 

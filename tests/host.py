@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+MARK = "edgebed-"
 OURS = ("mininet:", "node_image", "orchestrator.links.fabric", "orchestrator.janitor")
 
 
@@ -18,7 +19,9 @@ class HostState:
 
 def host_state() -> HostState:
     """Read it now."""
-    groups = {str(path) for path in Path("/sys/fs/cgroup").glob("**/edgebed-*") if path.is_dir()}
+    root = Path("/sys/fs/cgroup")
+    mounts = [root, *root.iterdir()] if root.is_dir() else []
+    groups = {str(path) for mount in mounts if mount.is_dir() for path in mount.iterdir() if MARK in path.name}
     named = Path("/run/netns")
     return HostState(
         interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),

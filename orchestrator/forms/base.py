@@ -25,13 +25,12 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from orchestrator.yaml_loader import DataPath
+
 if TYPE_CHECKING:
     from orchestrator.presets import Presets
 
-DataPath = tuple[str | int, ...]
-
 Count = Annotated[int, Strict(), Field(ge=1)]
-Whole = Annotated[int, Strict(), Field(ge=0)]
 Flag = Annotated[bool, Strict()]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
@@ -168,6 +167,6 @@ def one_of(forms: Mapping[str, type[Form]], value: Any, reading: Reading) -> Any
         raise refusal([((), f"must be a mapping with a kind; known: {known}{shown(value)}")])
     if "kind" not in value:
         raise refusal([(("kind",), f"is required; known: {known}")])
-    if value["kind"] not in forms:
+    if value["kind"] not in list(forms):  # a list: the value may be one that has no hash
         raise refusal([(("kind",), unknown("kind", value["kind"], forms))])
     return forms[value["kind"]].model_validate(value, context=reading)

@@ -56,9 +56,12 @@ class Expect(Form):
         quantity = _QUANTITIES.get(unit_of(self.metric))
         return quantity.write(value) if quantity and value is not None else value
 
+    def _written(self) -> tuple[str | float | None, str | float | None]:
+        return self._write(self.at_least), self._write(self.at_most)
+
     def expectation(self) -> Expectation:
         """As the plan holds it, with the words for the table of verdicts."""
-        least, most = self._write(self.at_least), self._write(self.at_most)
+        least, most = (f"{each:g}" if isinstance(each, float) else each for each in self._written())
         bounds = [f"at least {least}"] if least is not None else []
         bounds += [f"at most {most}"] if most is not None else []
         return Expectation(self.metric, self.at_least, self.at_most, f"{self.metric} {' and '.join(bounds)}")

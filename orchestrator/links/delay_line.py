@@ -36,7 +36,10 @@ class Missed:
 
 
 class DelayLine:
-    """The network of a run. `open` it first, `close` it whatever happens; `priority` says how it was scheduled."""
+    """The network of a run. `open` it first, `close` it whatever happens; `priority` says how it was scheduled.
+
+    Open it in a thread that lives as long as the run: the fabric dies with the thread that started it.
+    """
 
     def __init__(self) -> None:
         self.priority = ""
@@ -44,7 +47,7 @@ class DelayLine:
         self._log: Path | None = None
         self._turn = asyncio.Lock()
         self._asked = 0
-        self._traffic: dict[str, list[tuple[int, int, int]]] = {}
+        self._traffic: dict[str, dict[int, tuple[int, int, int]]] = {}  # by node, by bin
 
     @property
     def pid(self) -> int | None:
@@ -109,8 +112,11 @@ class DelayLine:
         """Per node: (index of a 0.1 s bin since the epoch, bytes sent, bytes received), bins with traffic only."""
         answer = await self._ask({"do": "traffic"})
         for name, bins in answer["bins"].items():
-            self._traffic.setdefault(name, []).extend((index, sent, received) for index, sent, received in bins)
-        return {name: list(bins) for name, bins in self._traffic.items()}
+            known = self._traffic.setdefault(name, {})
+            for index, sent, received in bins:  # a bin that was still open when last asked comes again with the rest
+                _, before_sent, before_received = known.get(index, (index, 0, 0))
+                known[index] = (index, before_sent + sent, before_received + received)
+        return {name: list(bins.values()) for name, bins in self._traffic.items()}
 
     async def lateness(self) -> Lateness:
         """How late packets were delivered since the epoch."""

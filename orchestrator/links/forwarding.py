@@ -28,8 +28,8 @@ from orchestrator.plan import DirectedLink
 BATCH = 64  # packets read from one node at most before others have their turn
 LARGEST_PACKET = 65536
 BIN_S = 0.1
-# A real-time process that never sleeps is stopped by the kernel for 50 ms of every second. So in every window we rest this
-# long in all, in the waits for packets or, if there were none, by sleeping: late by half a millisecond and not by fifty.
+# The kernel stops a real-time process that never sleeps for 50 ms of every second. So in every window we rest this long
+# in all: in the waits for packets or, if there were none, by sleeping. Late by half a millisecond, and not by fifty.
 WINDOW_S, REST_S, SHORTEST_REST_S = 0.01, 0.0006, 2e-5
 
 
@@ -107,12 +107,21 @@ class Forwarding:
         if station is None:
             station = self.stations[name] = self._by_address[inet_aton(address)] = Station(name, tun)
         else:
-            self._epoll.unregister(station.fd)
-            del self._by_fd[station.fd]
+            self._mute(station)
             station.tun.close()
             station.tun, station.fd = tun, tun.fd
         self._by_fd[tun.fd] = station
         self._epoll.register(tun.fd, select.EPOLLIN)
+
+    def _mute(self, station: Station) -> None:
+        """Read nothing more from this node's device."""
+        if self._by_fd.pop(station.fd, None) is not None:
+            self._epoll.unregister(station.fd)
+
+    def close(self) -> None:
+        """Close what it waits with; the devices belong to whoever opened them."""
+        self._epoll.close()
+        self._timer.close()
 
     def begin(self, epoch_s: float) -> None:
         """The run begins at this instant of the monotonic clock: traces, bins and lateness count from there."""
@@ -248,6 +257,8 @@ class Forwarding:
             station.batch = min(BATCH, 4 * station.batch)
         except BlockingIOError:  # nothing more to read
             station.batch = 1
+        except OSError:  # the node has deleted its device
+            self._mute(station)
         station.sent_bytes += sent_bytes
 
     def _find(self, station: Station, packet: bytes) -> Way | None:

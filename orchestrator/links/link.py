@@ -4,7 +4,8 @@
     when the trace lets bytes leave -> propagation: delay and jitter -> arrives (perhaps with a bit flipped)
 
 No clock, no input or output: the fabric feeds it real packets, the simulation whole trains, and both get the same
-answers. What is drawn for the n-th packet depends on the seed and n alone.
+answers (one file for both, though it is long: they share every rule). What is drawn for the n-th packet depends on the
+seed and n alone.
 
 Choices, where more than one reading is possible:
 - Packets never overtake each other because of jitter or a delay that was shortened: who would, arrives right behind

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from random import Random
 
 from node_image.connection import KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S
+from orchestrator.links.link import Link
 from orchestrator.simulation.network import Network, Route, Train
 from orchestrator.simulation.transport import HEADER_BYTES, USER_TIMEOUT_S, Ends, Stream
 
@@ -179,6 +180,10 @@ class Connection(Ends):
         """Whether probes would be answered."""
         ends = (self.dialer, self.listener)
         return all(end.is_open and end.route.is_open() for end in ends)
+
+    def goes_through(self, link: Link) -> bool:
+        """Whether packets of it, either way, pass this link."""
+        return link in self.dialer.route.links or link in self.listener.route.links
 
     def look_after(self) -> None:
         """The network has changed: from now on simulate probes if they may go unanswered."""

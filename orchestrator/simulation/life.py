@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec
 
+from orchestrator.simulation.virtual_time import VirtualTimeLoop
+
 P = ParamSpec("P")
 DONE_S = 1e-9  # of work left: what rounding leaves of a charge
 
@@ -11,15 +13,19 @@ DONE_S = 1e-9  # of work left: what rounding leaves of a charge
 class Life:
     """Freezing takes effect where the node next waits; work that is being charged stops at once and goes on later."""
 
-    __slots__ = ("_changed", "_deferred", "_loop", "_thawed", "busy_s", "ended", "factor", "frozen", "throttled_s")
+    __slots__ = ("_changed", "_deferred", "_left_s", "_loop", "_since_s", "_speed", "_thawed", "busy_s", "ended",
+                 "factor", "frozen", "throttled_s")  # fmt: skip
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: VirtualTimeLoop) -> None:
         self._loop = loop
         self._deferred: list[Callable[[], object]] = []
         self._thawed: asyncio.Future[None] | None = None
         self._changed: asyncio.Future[None] | None = None  # set when the speed changes under a charge
         self.frozen = self.ended = False
         self.factor = 1.0  # of its ordinary speed
+        self._speed = 1.0  # the same, but 0 while frozen
+        self._left_s = 0.0  # of the work under way
+        self._since_s: float | None = None  # up to when that is accounted for; None: there is none
         self.busy_s = 0.0  # time it kept the processor
         self.throttled_s = 0.0  # part of that which it would not have needed at its ordinary speed
 
@@ -38,32 +44,43 @@ class Life:
             await asyncio.shield(self._thawed)
 
     async def charge(self, seconds: float) -> None:
-        """Keep the processor for work that takes so long at the ordinary speed."""
-        left_s = seconds
-        while left_s > DONE_S:
-            self._changed = changed = self._loop.create_future()
-            speed = 0.0 if self.frozen else self.factor
-            timer = self._loop.call_later(left_s / speed, _set, changed) if speed else None
-            began_s = self._loop.time()
-            try:
-                await changed
-            finally:
-                if timer is not None:
-                    timer.cancel()
-                    passed_s = self._loop.time() - began_s
-                    left_s -= passed_s * speed
-                    self.busy_s += passed_s
-                    self.throttled_s += passed_s * (1.0 - speed)
+        """Keep the processor for work that takes so long at the ordinary speed. One piece of work at a time."""
+        self._left_s = seconds
+        try:
+            while self._left_s > DONE_S:
+                self._changed = changed = self._loop.create_future()
+                self._since_s = self._loop.time()
+                speed = self._speed
+                timer = self._loop.schedule(self._since_s + self._left_s / speed, _set, changed) if speed else None
+                try:
+                    await changed
+                finally:
+                    if timer is not None:
+                        timer.cancel()
+                    self.account()
+        finally:
+            self._since_s = None
+
+    def account(self) -> None:
+        """Bring `busy_s` and `throttled_s` up to now."""
+        if self._since_s is None:
+            return
+        passed_s = self._loop.time() - self._since_s
+        self._since_s += passed_s
+        if self._speed:
+            self._left_s -= passed_s * self._speed
+            self.busy_s += passed_s
+            self.throttled_s += passed_s * (1.0 - self._speed)
 
     def freeze(self) -> None:
         """Stop it where it is."""
         self.frozen = True
-        self._speed_changed()
+        self._set_speed(0.0)
 
     def thaw(self) -> None:
         """Let it go on: first what came in meanwhile, in order."""
         self.frozen = False
-        self._speed_changed()
+        self._set_speed(self.factor)
         deferred, self._deferred = self._deferred, []
         for call in deferred:
             self.run(call)
@@ -74,14 +91,18 @@ class Life:
     def slow(self, factor: float) -> None:
         """Give it this share of its ordinary speed (0-1]."""
         self.factor = factor
-        self._speed_changed()
+        if not self.frozen:
+            self._set_speed(factor)
 
     def end(self) -> None:
         """Nothing of it runs any more."""
+        self.account()
         self.ended, self.frozen = True, False
         self._deferred.clear()
 
-    def _speed_changed(self) -> None:
+    def _set_speed(self, speed: float) -> None:
+        self.account()
+        self._speed = speed
         if self._changed is not None:
             _set(self._changed)
 

@@ -21,6 +21,7 @@ from node_image.outbox import LIMIT_BYTES
 from node_image.runtime import Body, Message
 from node_image.spec import NodeSpec
 from node_image.transport import BACKOFF_FIRST_S, BACKOFF_MOST_S, CONNECT_S, RTT_EVERY_S, STABLE_S
+from orchestrator.links.link import Link
 from orchestrator.simulation.connection import Connection, End, dial
 from orchestrator.simulation.life import Life
 from orchestrator.simulation.network import Network
@@ -66,10 +67,11 @@ class Switchboard:
         for connection in self.connections:
             connection.settle()
 
-    def look_after(self) -> None:
-        """The network has changed, and connections may no longer be what they were."""
+    def look_after(self, link: Link | None = None) -> None:
+        """The network has changed (this link of it alone, if one is given): connections may be cut."""
         for connection in list(self.connections):
-            connection.look_after()
+            if link is None or connection.goes_through(link):
+                connection.look_after()
 
     def _forget(self, connection: Connection) -> None:
         self.connections.pop(connection, None)

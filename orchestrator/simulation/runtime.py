@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from node_image.message import frame_bytes
-from node_image.recorder import measured
-from node_image.records import Record
 from node_image.runtime import Body, Cost, Message
 from node_image.spec import NodeSpec
 from orchestrator.simulation.inbox import VirtualInbox
 from orchestrator.simulation.life import Life
 from orchestrator.simulation.peers import Frame, Peers, Switchboard
+from orchestrator.simulation.said import line_of
 
 if TYPE_CHECKING:
     from node_image.learner import Learner
@@ -34,7 +33,7 @@ class SimRuntime:
     """A NodeRuntime on a virtual clock. `listen`, then `start`, and `close` at the end.
 
     Work is done at once and then charged to the clock by the node's cost model, one piece after the other. `tell` gets
-    every record.
+    every record as a line.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class SimRuntime:
         board: Switchboard,
         life: Life,
         disk: Disk,
-        tell: Callable[[Record], None],
+        tell: Callable[[str], None],
     ) -> None:
         self.name = spec.name
         self.index = spec.index
@@ -117,7 +116,7 @@ class SimRuntime:
     def record(self, metric: str, value: float, **labels: str) -> None:
         """Write down one measured fact."""
         if not self._life.ended:
-            self._tell(measured(self.now(), metric, value, labels))
+            self._tell(line_of(self.now(), metric, value, labels))
 
     async def save(self, state: Body) -> None:
         """Keep a checkpoint; writing it takes no time."""

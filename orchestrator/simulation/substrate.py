@@ -16,7 +16,6 @@ from typing import Any, Self
 
 from node_image import checkpoint, learner
 from node_image.node import evaluate_finally, run_node
-from node_image.records import Record
 from orchestrator.errors import RunBrokeError
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import DirectedLink, Plan, PlannedNode
@@ -25,7 +24,7 @@ from orchestrator.simulation.life import Life
 from orchestrator.simulation.network import Network
 from orchestrator.simulation.peers import Switchboard
 from orchestrator.simulation.runtime import Disk, SimRuntime
-from orchestrator.simulation.said import Said, line_of
+from orchestrator.simulation.said import Said
 from orchestrator.simulation.virtual_time import VirtualTimeLoop
 from orchestrator.substrates.base import LinkCount, NodeExit, NodeLine, NodeUse
 
@@ -58,9 +57,11 @@ class _Placed:
 
     def use(self) -> NodeUse:
         """What it has used so far."""
-        life = self.present.life if self.present is not None else None
-        busy_s = self.busy_s + (life.busy_s if life is not None else 0.0)
-        throttled_s = self.throttled_s + (life.throttled_s if life is not None else 0.0)
+        busy_s, throttled_s = self.busy_s, self.throttled_s
+        if self.present is not None:
+            life = self.present.life
+            life.account()
+            busy_s, throttled_s = busy_s + life.busy_s, throttled_s + life.throttled_s
         return NodeUse(busy_s, busy_s, throttled_s, memory_bytes=0, share=None)
 
 
@@ -106,11 +107,14 @@ class Simulation:
         placed = self._placed[node.name]
         if placed.present is not None:
             raise RunBrokeError(f"{node.name} runs already: stop or kill it before it is started again")
+        try:
+            built = learner.build(node.spec)
+        except Exception as error:
+            raise RunBrokeError(f"{node.name}: its learner could not be built: {error}") from error
         life = Life(self._loop)
         life.slow(placed.factor)
-        runtime = SimRuntime(
-            node.spec, learner.build(node.spec), self._board, life, placed.disk, lambda record: self._tell(node, record)
-        )
+        name, put = node.name, self._said.put
+        runtime = SimRuntime(node.spec, built, self._board, life, placed.disk, lambda line: put(NodeLine(name, line)))
         placed.present = _Present(life, runtime)
         runtime.listen()
         self._event(node, "ready")
@@ -180,10 +184,10 @@ class Simulation:
         present, placed.present = placed.present, None
         if present is None:
             return 0
-        use = present.life
-        placed.busy_s += use.busy_s
-        placed.throttled_s += use.throttled_s
-        use.end()
+        life = present.life
+        life.end()
+        placed.busy_s += life.busy_s
+        placed.throttled_s += life.throttled_s
         if present.task is not None:
             present.task.cancel()
         connections = present.runtime.close()
@@ -223,7 +227,7 @@ class Simulation:
     async def shape(self, link: DirectedLink, shape: LinkShape, *, up: bool = True) -> str:
         """Change a link, or take it down."""
         found = self._network.reshape(link, shape, up=up)
-        self._board.look_after()
+        self._board.look_after(found)
         rate = f"{found.shape.rate_bps:.0f} bit/s" if found.shape.rate_bps is not None else "no rate limit"
         state = "up" if found.up else "down"
         return f"{link.id}: {state}, {rate}, {found.shape.delay_s * 1e3:g} ms, loss {found.shape.loss:g}"
@@ -269,9 +273,6 @@ class Simulation:
     async def fidelity(self) -> list[Check]:
         """Nothing can be late on a virtual clock: there is nothing to watch."""
         return []
-
-    def _tell(self, node: PlannedNode, record: Record) -> None:
-        self._said.put(NodeLine(node.name, line_of(record)))
 
     def _event(self, node: PlannedNode, event: str, **details: Any) -> None:
         line = json.dumps({"event": event, "t": self.now(), **details}, separators=(",", ":"))

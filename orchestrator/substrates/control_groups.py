@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.errors import MachineCannotError
 from orchestrator.journal import Journal, remove_cgroup
 
-PERIOD_S = 0.010  # short, so that a step of a few milliseconds is slowed and not quantised
+PERIOD_S = 0.100  # the quota bounds a node on average; single pieces of work are paced by the node itself (ADR 3)
 MIN_QUOTA_S = 0.001  # the kernel's smallest quota
 
 
@@ -51,7 +51,7 @@ def find_mounts(mounts: Path = Path("/proc/mounts")) -> Mounts:
 
 
 def quota(share: float) -> tuple[int, int]:
-    """(quota, period) in microseconds for a CPU share: a period of 10 ms, longer only where the quota would be too small."""
+    """(quota, period) in microseconds for a CPU share: a period of 100 ms, longer only where the quota would be too small."""
     period_s = max(PERIOD_S, MIN_QUOTA_S / share)
     return round(share * period_s * 1e6), round(period_s * 1e6)
 

@@ -158,7 +158,9 @@ class MininetLinks:
             if link.source == end:
                 far, device = self._addresses[link.target], self._devices[link.id]
                 self._in(end, ("ip", "link", "set", device, "up"))
-                self._in(end, ("ip", "neigh", "replace", far, "lladdr", macs[link.id], "dev", device, "nud", "permanent"))
+                self._in(
+                    end, ("ip", "neigh", "replace", far, "lladdr", macs[link.id], "dev", device, "nud", "permanent")
+                )
         for target in self._nodes:
             if target != end and self._routes.path(end, target):
                 self._in(end, ("ip", "route", "replace", *self._route(end, target)))
@@ -207,4 +209,3 @@ class MininetLinks:
         sent = sum(value[2] - netem.ETHERNET_BYTES * value[3] for value in counters)
         received = sum(value[0] - netem.ETHERNET_BYTES * value[1] for value in counters)
         return sent, received
-

@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.errors import RunBrokeError
+from node_image.spec import NodeSpec
+from orchestrator.errors import RunBrokeError, UsageError
 from orchestrator.substrates.base import NodeExit, NodeLine
 
 READY_WITHIN_S = 120.0  # loading torch on a slow, busy machine
@@ -31,6 +32,7 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._ready: asyncio.Future[None] | None = None
+        self._loaded: asyncio.Future[str] | None = None
         self._forked: dict[str, asyncio.Future[int]] = {}
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._log: Path | None = None
@@ -60,6 +62,16 @@ class ForkServer:
         if self._ready is None:
             raise RuntimeError("launch it first")
         await asyncio.wait_for(asyncio.shield(self._ready), READY_WITHIN_S)
+
+    async def load(self, spec: NodeSpec) -> None:
+        """Have the data of the run's task built once; UsageError where the scenario asks for what the data lack."""
+        if self._control is None:
+            raise RuntimeError("launch it first")
+        self._loaded = asyncio.get_running_loop().create_future()
+        self._control.send(json.dumps({"load": spec.to_json()}).encode())
+        refused = await asyncio.wait_for(self._loaded, READY_WITHIN_S)
+        if refused:
+            raise UsageError(refused)
 
     async def fork(self, request: dict[str, Any], fds: tuple[int, int, int]) -> tuple[int, asyncio.Future[int]]:
         """Fork a node; returns its pid and a future of its wait status."""
@@ -98,6 +110,8 @@ class ForkServer:
     def _take(self, report: dict[str, Any]) -> None:
         if "ready" in report and self._ready is not None:
             self._ready.set_result(None)
+        elif self._loaded is not None and ("loaded" in report or "refused" in report):
+            self._loaded.set_result(report.get("refused", ""))
         elif "forked" in report:
             self._exits[report["pid"]] = asyncio.get_running_loop().create_future()
             self._forked.pop(report["forked"]).set_result(report["pid"])
@@ -109,7 +123,7 @@ class ForkServer:
             asyncio.get_running_loop().remove_reader(self._control)
         words = last_lines(self._log) if self._log else ""
         error = RunBrokeError(f"the fork server ended by itself; its last words:\n{words}")
-        fail([self._ready, *self._forked.values(), *self._exits.values()], error)
+        fail([self._ready, self._loaded, *self._forked.values(), *self._exits.values()], error)
 
 
 class NodeProcess:
@@ -175,7 +189,9 @@ class NodeProcess:
             return await asyncio.wait_for(asyncio.shield(answer), within_s)
         except TimeoutError:
             words = self.last_words()
-            raise RunBrokeError(f"{self.name}: no answer to {what} within {within_s:g} s; last words:\n{words}") from None
+            raise RunBrokeError(
+                f"{self.name}: no answer to {what} within {within_s:g} s; last words:\n{words}"
+            ) from None
 
     async def ended(self, within_s: float) -> bool:
         """Wait for the process's end; False if it still lives after so many seconds."""

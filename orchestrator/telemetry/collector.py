@@ -157,7 +157,7 @@ class Collector:
     def _grow(self, t: float, node: _Node, metric: str, total: float, **labels: str) -> None:
         key = metric + "".join(labels.values())
         grown = total - node.last.get(key, 0.0)
-        if abs(grown) > 1e-9:
+        if grown > 1e-9:
             node.last[key] = total
             self._own(Record(t, metric, grown, {"node": node.planned.name, **labels}))
 

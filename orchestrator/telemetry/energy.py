@@ -10,6 +10,7 @@ burst shorter than a bin counts as one bin of activity, which overstates `active
 """
 
 from dataclasses import dataclass
+from math import floor
 
 from orchestrator.devices import DeviceProfile, Radio
 
@@ -51,7 +52,8 @@ def radio_energy(radio: Radio, bins: Bins, on_s: float, end_s: float) -> RadioEn
             promotions += gap > radio.tail_s + 1e-9
         previous_end = start + BIN_S
     if previous_end is not None:
-        tail_s += min(radio.tail_s, max(0.0, end_s - previous_end))
+        # A burst may yet come in the bin of now: what is told of the tail ends where that bin begins.
+        tail_s += min(radio.tail_s, max(0.0, floor(end_s / BIN_S) * BIN_S - previous_end))
     return RadioEnergy(
         idle=radio.idle_w * on_s,
         active=radio.active_w * BIN_S * len(bins),

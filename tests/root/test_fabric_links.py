@@ -299,6 +299,18 @@ def test_a_node_that_comes_back_in_a_new_namespace_is_attached_again(tmp_path: P
     with_network(tmp_path, LinkShape(delay_s=0.001), story)
 
 
+def test_a_node_that_deletes_its_device_costs_only_its_own_packets(tmp_path: Path) -> None:
+    async def story(net: Network) -> None:
+        holder = str(net.hosts["n2"].holder.pid)
+        subprocess.run(("nsenter", "--target", holder, "--net", "ip", "link", "del", "eb0"), check=True)
+        with net.hosts["n0"].socket(socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"hello", (net.hosts["n2"].address, 5000))
+        assert list(await net.flood("n0", "n1", 3)) == [0, 1, 2]
+        assert (await net.shaper.missed()).refused == 1
+
+    with_network(tmp_path, LinkShape(), story, count=3)
+
+
 def test_a_process_of_our_own_namespace_is_refused_and_nothing_stays(tmp_path: Path) -> None:
     async def told() -> None:
         shaper = DelayLine()

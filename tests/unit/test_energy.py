@@ -20,9 +20,7 @@ LTE = Radio(
     tail_s=10.0,
     tail_w=1.06,
 )
-BOARD = DeviceProfile(
-    "board", "", 4, 1 << 30, ComputeSpeed(1e9, 0.0), SOURCE, Power(2.0, 4.0, SOURCE), LTE
-)
+BOARD = DeviceProfile("board", "", 4, 1 << 30, ComputeSpeed(1e9, 0.0), SOURCE, Power(2.0, 4.0, SOURCE), LTE)
 
 
 def test_one_isolated_burst_pays_promotion_activity_slope_and_a_whole_tail() -> None:
@@ -71,3 +69,13 @@ def test_more_bytes_never_cost_less(bins: Bins, more: int) -> None:
 def test_tail_and_activity_never_exceed_the_time_the_radio_was_on(bins: Bins) -> None:
     found = radio_energy(LTE, bins, on_s=60.0, end_s=60.0)
     assert found.tail / LTE.tail_w + found.active / LTE.active_w <= 60.0 + LTE.tail_s + 1e-6
+
+
+@given(bins=BINS, ends=st.lists(st.floats(0.0, 60.0), min_size=2, max_size=6))
+def test_energy_only_grows_while_a_run_goes_on(bins: Bins, ends: list[float]) -> None:
+    found: dict[str, float] = {}
+    for end_s in sorted(ends):
+        so_far = [each for each in bins if each[0] * 0.1 < end_s]
+        now = device_energy(BOARD, end_s, 0.0, so_far, end_s)
+        assert all(now[component] >= value - 1e-9 for component, value in found.items())
+        found = now

@@ -33,9 +33,7 @@ def test_links_behind_a_shared_one_are_probed_one_after_another() -> None:
     plan = star(3)
     shape = plan.links[0].shape
     pairs = [("d-1", "hub"), ("d-2", "hub"), ("d-3", "hub"), ("hub", "coordinator")]
-    links = tuple(
-        DirectedLink(f"{a}>{b}", a, b, shape, 0) for one, two in pairs for a, b in ((one, two), (two, one))
-    )
+    links = tuple(DirectedLink(f"{a}>{b}", a, b, shape, 0) for one, two in pairs for a, b in ((one, two), (two, one)))
     paths = paths_to_probe(replace(plan, switches=("hub",), links=links))
     assert {link.id for path in paths for link in path.there} == {link.id for link in links}
     for batch in batches(paths):

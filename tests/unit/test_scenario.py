@@ -4,18 +4,25 @@ The texts beside `tests/golden/errors/*.yaml` are what a user sees. Write them a
 """
 
 import gzip
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestrator.errors import ScenarioError
 from orchestrator.forms.scenario import CoordinatorForm
 from orchestrator.plan import make_plan, plan_json
 from orchestrator.presets import SHIPPED
 from orchestrator.scenario import Scenario, dump_resolved, expand, load_scenario, notes
+from orchestrator.written import Written
+from orchestrator.yaml_loader import DataPath, read_yaml
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "errors"
 
@@ -30,6 +37,22 @@ learning:
   model: mlp
   algorithm: {name: fedasync, local_steps: 7, mixing: 60 %, rejoin_after: 500 ms}
 """
+
+KEYS = (
+    "kind",
+    "name",
+    "rate",
+    "up",
+    "preset",
+    "base",
+    "radio",
+    "gateways",
+    "groups",
+    "seeds",
+    "links",
+    "trace",
+    "metric",
+)
 
 Load = Callable[..., Scenario]
 
@@ -323,16 +346,52 @@ def test_an_expectation_that_means_nothing_is_a_problem(load: Load, expect: str,
 def test_expectations_are_in_the_metrics_unit_and_keep_their_words(load: Load) -> None:
     more = "[{metric: sent_payload_bytes.update, at_most: 50 MB}, {metric: round_s_p95, at_least: 1 s, at_most: 2 min}]"
     first, second = make_plan(load(f"expect: {more}\n")).expectations
-    assert (first.at_most, first.at_least, first.text) == (5e7, None, "sent_payload_bytes.update at most 50000000 B")
+    assert (first.at_most, first.at_least, first.text) == (5e7, None, "sent_payload_bytes.update at most 50 MB")
     assert (second.at_least, second.at_most) == (1.0, 120.0)
 
 
 def test_the_resolved_text_is_yaml_that_names_no_preset(load: Load) -> None:
     data = yaml.safe_load(dump_resolved(load("coordinator: none\n")))
-    assert data["devices"][0]["link"]["up"]["rate"] == "20000000 bit/s"
+    assert data["devices"][0]["link"]["up"]["rate"] == "20 Mbit/s"
     assert data["devices"][1]["profile"]["radio"]["name"] == "lte"
     assert data["coordinator"] == "none"
     assert data["learning"]["algorithm"]["rejoin_after"] == "0.5 s"
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 10**12)
+    | st.floats(-9, 9)
+    | st.sampled_from(["", "5 s", "30 %", "none", "x"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(data: Any, path: DataPath = ()) -> Iterator[DataPath]:
+    """Every path of the data."""
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_anything_anywhere_is_a_scenario_or_problems_and_never_another_error(data: st.DataObject) -> None:
+    document = read_yaml(GOLDEN.parent / "plans" / "mixed.yaml")
+    written = Written(document, {**document.data, "compare": {"algorithm": ["fedavg"], "seeds": 2}, "coordinator": {}})
+    for _ in range(data.draw(st.integers(1, 2))):
+        written = written.with_value(data.draw(st.sampled_from(list(places(written.data)))), data.draw(ANYTHING))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "any.yaml"
+        path.write_text(json.dumps(written.data))
+        try:
+            scenario = load_scenario(path)
+        except ScenarioError as error:
+            assert all(problem.line == 1 and problem.text for problem in error.problems)
+        else:
+            assert all(make_plan(variant.scenario).links for variant in expand(scenario))
 
 
 def test_a_broken_preset_of_ones_own_is_told_where_it_is_used(load: Load, tmp_path: Path) -> None:

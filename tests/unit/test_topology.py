@@ -1,5 +1,7 @@
 """Topologies: who is linked to whom, whom a node may speak to, and what cannot be linked."""
 
+from typing import Any
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -37,8 +39,8 @@ LINKED_COORDINATOR = End("coordinator", "coordinator", link(1e9))
 FAST = link(5e7)
 
 
-def as_graph(graph: Graph) -> nx.Graph:
-    found: nx.Graph = nx.Graph((edge.a, edge.b) for edge in graph.edges)
+def as_graph(graph: Graph) -> "nx.Graph[Any]":
+    found: nx.Graph[Any] = nx.Graph((edge.a, edge.b) for edge in graph.edges)
     return found
 
 
@@ -88,7 +90,7 @@ def test_gateways_may_serve_groups() -> None:
         (Full.model_construct(link=None), nx.complete_graph(5)),
     ],
 )
-def test_peer_topologies_have_the_shape_of_their_name(topology: AnyForm, same_as: nx.Graph) -> None:
+def test_peer_topologies_have_the_shape_of_their_name(topology: AnyForm, same_as: "nx.Graph[Any]") -> None:
     assert nx.is_isomorphic(as_graph(build(topology, devices(5), None, 1)), same_as)
 
 

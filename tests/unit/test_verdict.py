@@ -48,6 +48,8 @@ def test_a_fault_without_evidence_makes_every_verdict_unknown(fault: FaultReport
         ("interrupted", "met", True, 130),
     ],
 )
-def test_exit_codes_are_those_that_the_help_text_promises(status: Status, verdict: str, allowed: bool, code: int) -> None:
+def test_exit_codes_are_those_that_the_help_text_promises(
+    status: Status, verdict: str, allowed: bool, code: int
+) -> None:
     finding = Finding("x", "test_accuracy", 0.5, verdict)  # type: ignore[arg-type]  # a literal from the table above
     assert exit_code(status, [finding], allowed) == code

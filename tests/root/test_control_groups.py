@@ -1,0 +1,77 @@
+"""Control groups on the real kernel: the share that a node gets, freezing, killing, and removal."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.journal import Journal
+from orchestrator.substrates.control_groups import ControlGroup, find_mounts, quota
+
+JOIN_AND_SPIN = """
+import os, sys
+for procs in sys.argv[1:]:
+    open(procs, "w").write(str(os.getpid()))
+print("in", flush=True)
+while True: pass
+"""
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, (50000, 100000)), (0.1, (10000, 100000)), (0.004, (1000, 250000))])
+def test_the_period_is_a_tenth_of_a_second_unless_the_quota_would_be_too_small(
+    share: float, expected: tuple[int, int]
+) -> None:
+    assert quota(share) == expected
+
+
+@pytest.fixture
+def spinning(tmp_path: Path) -> Iterator[tuple[ControlGroup, "subprocess.Popen[bytes]"]]:
+    """A control group with one process that does nothing but compute."""
+    with Journal(tmp_path) as journal:
+        group = ControlGroup(find_mounts(), "test", "spinner", journal)
+        group.make()
+        argv = [sys.executable, "-c", JOIN_AND_SPIN, *group.procs()]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield group, process
+            process.kill()
+        group.remove()
+
+
+@pytest.mark.root
+def test_a_share_is_what_the_node_gets_and_being_held_back_is_counted(
+    spinning: tuple[ControlGroup, "subprocess.Popen[bytes]"],
+) -> None:
+    group, _ = spinning
+    assert group.set_share(0.2) == (20000, 100000)
+    used, held, began = group.cpu_s(), group.throttled_s(), time.monotonic()
+    time.sleep(1.0)
+    lasted = time.monotonic() - began
+    assert (group.cpu_s() - used) / lasted == pytest.approx(0.2, rel=0.25)
+    assert (group.throttled_s() - held) / lasted > 0.4
+    assert group.set_share(None) is None
+
+
+@pytest.mark.root
+def test_a_frozen_group_uses_no_cpu_and_can_be_killed(
+    spinning: tuple[ControlGroup, "subprocess.Popen[bytes]"],
+) -> None:
+    group, process = spinning
+    asyncio.run(group.freeze(True))
+    used = group.cpu_s()
+    time.sleep(0.2)
+    assert group.cpu_s() == used
+    group.kill()
+    assert process.wait(5) == -9
+
+
+@pytest.mark.root
+def test_a_memory_limit_is_read_back(spinning: tuple[ControlGroup, "subprocess.Popen[bytes]"]) -> None:
+    group, _ = spinning
+    assert group.set_memory(64 << 20) == 64 << 20
+    assert group.oom_kills() == 0
