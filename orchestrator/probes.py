@@ -23,7 +23,8 @@ PINGS = 10
 PING_BYTES = UDP_HEADERS + 28
 TRAIN_BYTES = 1400
 LONGEST_TRAIN_S = 1.0
-CLOCK_S = 0.0003  # how finely a listener can date a packet on a busy machine
+LISTEN_BEFORE_S = 0.05
+CLOCK_S = 0.0002  # how evenly a packet that is due leaves the shaper on a busy machine
 LOSS_PACKETS = 300
 LOSS_BYTES = 100
 LOSS_SECONDS = 1.5
@@ -32,6 +33,7 @@ RTT_TOLERANCE = 0.02
 RATE_TOLERANCE = 0.05
 LOSS_CONFIDENCE = 1e-4  # a right link fails the loss check once in ten thousand
 PROBES_AT_ONCE = 64
+BPS_AT_ONCE = 200e6  # of trains sent together: more would measure this machine and not the links
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ async def probe_links(plan: Plan, substrate: Substrate, receipt: Receipt) -> Non
     for batch in batches(paths_to_probe(plan)):
         pairs = {frozenset((path.source.name, path.target.name)): path for path in batch}
         await _round(list(pairs.values()), substrate, receipt, _ping)
-        await _round(batch, substrate, receipt, _rate)
+        for together in _within_rate(batch):
+            await _round(together, substrate, receipt, _rate)
         await _round(batch, substrate, receipt, _loss)
 
 
@@ -116,13 +119,27 @@ class Measure(Protocol):
         """Checks from the sender's answer and from what the far end heard."""
 
 
+def _within_rate(batch: list[Path]) -> Iterator[list[Path]]:
+    """Parts of a batch whose rates together are what this machine can measure at once (one path at least)."""
+    part: list[Path] = []
+    total_bps = 0.0
+    for path in batch:
+        rate = least_rate_bps(path) or 0.0
+        if part and total_bps + rate > BPS_AT_ONCE:
+            yield part
+            part, total_bps = [], 0.0
+        part.append(path)
+        total_bps += rate
+    yield part
+
+
 async def _round(batch: list[Path], substrate: Substrate, receipt: Receipt, measure: Measure) -> None:
     """Listen at every target, measure all paths at once, and compare what the listeners heard."""
-    seconds = max(measure.seconds(path) for path in batch) + 0.3
+    seconds = max(measure.seconds(path) for path in batch) + LISTEN_BEFORE_S
     targets = {path.target.name: path.target for path in batch}
     command = {"do": "probe", "role": "listen", "seconds": seconds, "within_s": seconds + 30}
     listening = {name: asyncio.ensure_future(substrate.ask(node, command)) for name, node in targets.items()}
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(LISTEN_BEFORE_S)
     answers = await asyncio.gather(*(measure.run(path, substrate) for path in batch))
     heard = {name: await listener for name, listener in listening.items()}
     for path, answer in zip(batch, answers, strict=True):
@@ -166,7 +183,7 @@ class _Rate:
 
     def seconds(self, path: Path) -> float:
         rate = least_rate_bps(path)
-        return 0.1 if rate is None else self._count(path) * TRAIN_BYTES * 8 / rate + delay_s(path.there) + 0.3
+        return 0.1 if rate is None else self._count(path) * TRAIN_BYTES * 8 / rate + delay_s(path.there) + 0.2
 
     async def run(self, path: Path, substrate: Substrate) -> dict[str, Any]:
         return await substrate.ask(path.source, _train(path, self._count(path), TRAIN_BYTES, 0.0))

@@ -82,7 +82,9 @@ async def coordinator(node: NodeRuntime, params: Parameters) -> None:
             node.record("round", number)
             node.record("version", number)
             if number % params.checkpoint_every == 0:
-                tasks.create_task(node.save({"round": number, "model": model}))  # the next round need not wait for a disk
+                tasks.create_task(
+                    node.save({"round": number, "model": model})
+                )  # the next round need not wait for a disk
             if number % params.evaluate_every == 0:
                 if evaluation is not None:  # one at a time; the devices learn for the next round meanwhile
                     await evaluation

@@ -14,8 +14,9 @@ from random import Random
 
 from node_image.connection import KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S
 from orchestrator.links.link import Link
+from orchestrator.simulation.flight import HEADER_BYTES
 from orchestrator.simulation.network import Network, Route, Train
-from orchestrator.simulation.transport import HEADER_BYTES, USER_TIMEOUT_S, Ends, Stream
+from orchestrator.simulation.transport import USER_TIMEOUT_S, Ends, Stream
 
 SYN_BYTES = 60
 RESET_BYTES = 40
@@ -78,7 +79,7 @@ class End:
         self.settle()
         self.is_open = False
         self.outgoing.close()
-        self.incoming.receiver_open = False
+        self.incoming.receiver.is_open = False
         if self._keepalive is not None:
             self._keepalive.cancel()
             self._keepalive = None

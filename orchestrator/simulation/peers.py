@@ -21,10 +21,9 @@ from node_image.outbox import LIMIT_BYTES
 from node_image.runtime import Body, Message
 from node_image.spec import NodeSpec
 from node_image.transport import BACKOFF_FIRST_S, BACKOFF_MOST_S, CONNECT_S, RTT_EVERY_S, STABLE_S
-from orchestrator.links.link import Link
-from orchestrator.simulation.connection import Connection, End, dial
+from orchestrator.simulation.connection import End, dial
 from orchestrator.simulation.life import Life
-from orchestrator.simulation.network import Network
+from orchestrator.simulation.switchboard import Switchboard
 
 RUN_ID = "0" * 16  # as long as a real one: a hello frame holds it
 _NONCE = np.zeros(NONCE_BYTES, np.uint8)
@@ -39,42 +38,6 @@ class Frame:
     kind: str
     body: Body
     size_bytes: int
-
-
-class Switchboard:
-    """What all nodes share: the network, who listens, and the connections there are."""
-
-    def __init__(self, network: Network, seed: int) -> None:
-        self.network = network
-        self.rng = Random(f"{seed} transport")
-        self.listening: dict[str, Peers] = {}
-        self.connections: dict[Connection, None] = {}  # a set that keeps its order
-
-    def connect(self, dialer: str, listener: str, rtt_s: float) -> End:
-        """Make a connection that both kernels have agreed on, and give the listener its end; returns the dialer's."""
-        network = self.network
-        routes = network.route(dialer, listener), network.route(listener, dialer)
-        connection = Connection(network, (dialer, listener), routes, rtt_s, self.rng, self._forget)
-        self.connections[connection] = None
-        if listener in self.listening:
-            self.listening[listener].accept(connection.listener, dialer)
-        else:
-            connection.listener.close()  # it ended while its answer was on the way
-        return connection.dialer
-
-    def settle(self) -> None:
-        """Bring all counters up to now."""
-        for connection in self.connections:
-            connection.settle()
-
-    def look_after(self, link: Link | None = None) -> None:
-        """The network has changed (this link of it alone, if one is given): connections may be cut."""
-        for connection in list(self.connections):
-            if link is None or connection.goes_through(link):
-                connection.look_after()
-
-    def _forget(self, connection: Connection) -> None:
-        self.connections.pop(connection, None)
 
 
 class Channel:

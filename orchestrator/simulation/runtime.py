@@ -11,8 +11,9 @@ from node_image.runtime import Body, Cost, Message
 from node_image.spec import NodeSpec
 from orchestrator.simulation.inbox import VirtualInbox
 from orchestrator.simulation.life import Life
-from orchestrator.simulation.peers import Frame, Peers, Switchboard
+from orchestrator.simulation.peers import Frame, Peers
 from orchestrator.simulation.said import line_of
+from orchestrator.simulation.switchboard import Switchboard
 
 if TYPE_CHECKING:
     from node_image.learner import Learner

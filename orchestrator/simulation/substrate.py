@@ -22,9 +22,9 @@ from orchestrator.plan import DirectedLink, Plan, PlannedNode
 from orchestrator.receipt import Check
 from orchestrator.simulation.life import Life
 from orchestrator.simulation.network import Network
-from orchestrator.simulation.peers import Switchboard
 from orchestrator.simulation.runtime import Disk, SimRuntime
 from orchestrator.simulation.said import Said
+from orchestrator.simulation.switchboard import Switchboard
 from orchestrator.simulation.virtual_time import VirtualTimeLoop
 from orchestrator.substrates.base import LinkCount, NodeExit, NodeLine, NodeUse
 

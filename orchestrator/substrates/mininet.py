@@ -36,7 +36,9 @@ STARTS_AT_ONCE = 8
 INIT_WITHIN_S = 120.0
 STOP_WITHIN_S = 20.0
 HEADROOM = 1.5  # of the CPU share: the control group bounds a node, pacing its work makes it exact (ADR 3)
-WAITING_TOLERANCE = 0.10  # of the run: time ready to compute, within its share, while others had the CPU
+WAITING_TOLERANCE = (
+    0.25  # of the run, summed over threads: time ready to compute, within its share, while others had the CPU
+)
 MEMORY_FLOOR_BYTES = 512 << 20  # torch's own pages alone pass a small board's memory: below this no limit is set
 
 

@@ -21,7 +21,9 @@ while True: pass
 """
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.5, (50000, 100000)), (0.1, (10000, 100000)), (0.004, (1000, 250000))])
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.5, (50000, 100000)), (0.1, (10000, 100000)), (0.004, (1000, 250000))]
+)
 def test_the_period_is_a_tenth_of_a_second_unless_the_quota_would_be_too_small(
     share: float, expected: tuple[int, int]
 ) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from orchestrator.links.shape import BurstLoss, LinkShape
 from orchestrator.plan import DirectedLink, Plan
 from orchestrator.simulation.connection import Connection, End
+from orchestrator.simulation.flight import HEADER_BYTES, MSS_BYTES
 from orchestrator.simulation.network import Network
-from orchestrator.simulation.transport import HEADER_BYTES, MSS_BYTES
 from orchestrator.simulation.virtual_time import VirtualTimeLoop
 from tests.plans import star
 

@@ -16,9 +16,9 @@ from orchestrator.links.shape import LinkShape
 from orchestrator.plan import Plan
 from orchestrator.simulation.life import Life
 from orchestrator.simulation.network import Network
-from orchestrator.simulation.peers import Switchboard
 from orchestrator.simulation.runtime import Disk, SimRuntime
 from orchestrator.simulation.said import line_of
+from orchestrator.simulation.switchboard import Switchboard
 from orchestrator.simulation.virtual_time import VirtualTimeLoop
 from tests.plans import star
 
