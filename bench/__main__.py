@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, one after another; each prints its figures beside the goal and a peer's or the limit."""
+"""`make bench`: every benchmark in turn; each prints its figures beside the goal and a peer's or the limit."""
 
 import subprocess
 import sys

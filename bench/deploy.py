@@ -30,8 +30,14 @@ async def deploy(plan: Plan) -> tuple[float, float]:
             await asyncio.gather(*(substrate.start(node) for node in plan.nodes))
             took_s = time.monotonic() - began
             await asyncio.sleep(1.0)
-            uses = await substrate.uses()
-    return took_s, max(use.memory_bytes for use in uses.values()) / 1e6
+            sizes = [pss_bytes(placed.process.pid) for placed in substrate._placed.values() if placed.process]
+    return took_s, max(sizes) / 1e6
+
+
+def pss_bytes(pid: int) -> int:
+    """Proportional set size: private pages, plus shared ones divided by who shares them."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
 
 
 def figures() -> Iterator[Figure]:

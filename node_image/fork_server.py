@@ -85,10 +85,6 @@ def _load() -> None:
     """Import what every node needs, and freeze it: collections in a child would touch, and so copy, shared pages."""
     import torch
 
-    import node_image.learner
-    import node_image.node
-    import node_image.tcp
-
     torch.set_num_threads(1)
     gc.collect()
     gc.freeze()

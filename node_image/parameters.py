@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Final, TypeVar, get_type_hints
 
 P = TypeVar("P")
@@ -65,18 +66,24 @@ def parameter(
     return field(metadata=facts) if default is REQUIRED else field(default=default, metadata=facts)
 
 
-def describe(parameters: type[Any]) -> dict[str, ParameterSpec]:
+_DESCRIBED: dict[type[Any], Mapping[str, ParameterSpec]] = {}  # type hints are slow, and thousands of nodes ask
+
+
+def describe(parameters: type[Any]) -> Mapping[str, ParameterSpec]:
     """Name -> specification of every field of a `Parameters` dataclass, in its order."""
-    types = get_type_hints(parameters)
-    return {
-        each.name: ParameterSpec(
-            name=each.name,
-            type=types[each.name],
-            default=REQUIRED if each.default is MISSING else each.default,
-            **each.metadata,
-        )
-        for each in fields(parameters)
-    }
+    if parameters not in _DESCRIBED:
+        types = get_type_hints(parameters)
+        specs = {
+            each.name: ParameterSpec(
+                name=each.name,
+                type=types[each.name],
+                default=REQUIRED if each.default is MISSING else each.default,
+                **each.metadata,
+            )
+            for each in fields(parameters)
+        }
+        _DESCRIBED[parameters] = MappingProxyType(specs)
+    return _DESCRIBED[parameters]
 
 
 def read(parameters: type[P], given: Mapping[str, Any]) -> P:

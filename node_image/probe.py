@@ -133,7 +133,7 @@ def _socket(spec: NodeSpec, port: int) -> socket.socket:
 
 def _received(own: socket.socket) -> list[tuple[bytes, float, Any]]:
     """All packets there are: content, when the kernel got it (s of the real-time clock), sender's address."""
-    found = []
+    found: list[tuple[bytes, float, Any]] = []
     while True:
         try:
             data, extra, _, address = own.recvmsg(LARGEST_DATAGRAM, 128)

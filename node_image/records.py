@@ -49,11 +49,14 @@ METRICS: dict[str, Metric] = {
     "link_delivered_bytes": Metric("counter", "bytes", "IP bytes that left a directed link at its far end"),
     "link_dropped_packets": Metric("counter", "packets", "packets dropped on a directed link, by reason"),
     "link_offered_bytes": Metric("counter", "bytes", "IP bytes offered to a directed link"),
-    "memory_bytes": Metric("gauge", "bytes", "memory of a node (proportional set size)"),
+    "memory_bytes": Metric("gauge", "bytes", "memory of a node: pages of its own (control group), not those shared with the fork server"),
     "node_up": Metric("gauge", "ratio", "1 while a node runs, 0 while it does not"),
     "received_wire_bytes": Metric("counter", "bytes", "IP bytes that reached a node's interface"),
     "sent_wire_bytes": Metric("counter", "bytes", "IP bytes that left a node's interface"),
 }
+
+
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)  # json.dumps would make one for every record
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,7 @@ class Record:
     def to_line(self) -> str:
         """One JSON line without its newline; keys in a fixed order, so that equal records are equal bytes."""
         labels = dict(sorted(self.labels.items()))
-        return json.dumps(
-            {"t": round(self.t, 6), "metric": self.metric, "value": self.value, "labels": labels},
-            separators=(",", ":"),
-            allow_nan=False,
-        )
+        return _JSON.encode({"t": round(self.t, 6), "metric": self.metric, "value": self.value, "labels": labels})
 
     @staticmethod
     def from_line(line: str) -> "Record":

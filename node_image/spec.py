@@ -54,7 +54,7 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node. `index` counts devices from 0 (the coordinator has -1); `seed` is the node's own, derived from the run's."""
+    """One node. `index` counts devices from 0 (the coordinator has -1); `seed` is its own, derived from the run's."""
 
     name: str
     role: Role

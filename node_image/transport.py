@@ -6,8 +6,10 @@ devices the one whose name sorts first. Messages wait in the peer's outbox while
 
 import asyncio
 import random
+import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from node_image.connection import READ_LIMIT_BYTES, Connection, tune
@@ -22,6 +24,8 @@ MAX_HALF_OPEN = 4  # handshakes under way from one address
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.05, 1.0
 STABLE_S = 1.0  # a connection that lasted so long starts the back-off anew
 RTT_EVERY_S = 5.0
+TCP_CONGESTION = 13  # Linux; socket.TCP_CONGESTION where Python was built with it
+CONGESTION_CONTROL = b"cubic"
 
 
 class Channel:
@@ -64,8 +68,7 @@ class Transport:
         """Open the port; raises OSError where the address is not ours or taken."""
         self._server = await asyncio.start_server(
             lambda reader, writer: self._spawn(self._accept(reader, writer)),
-            self._spec.address,
-            self._port,
+            sock=_tcp_socket(self._spec.address, self._port),
             limit=READ_LIMIT_BYTES,
         )
 
@@ -120,12 +123,18 @@ class Transport:
 
     async def _connect(self, peer: Peer) -> Connection | None:
         try:
-            async with asyncio.timeout(CONNECT_S):
-                reader, writer = await asyncio.open_connection(
-                    peer.address, self._port, local_addr=(self._spec.address, 0), limit=READ_LIMIT_BYTES
-                )
-        except OSError:  # a TimeoutError is one
+            own = _tcp_socket(self._spec.address, 0)
+        except OSError:
             return None
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await asyncio.get_running_loop().sock_connect(own, (peer.address, self._port))
+                reader, writer = await asyncio.open_connection(sock=own, limit=READ_LIMIT_BYTES)
+        except BaseException as error:
+            own.close()
+            if isinstance(error, OSError):  # a TimeoutError is one
+                return None
+            raise
         return await self._authenticated(reader, writer, greet(reader, writer, self._identity, peer.name))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -225,3 +234,22 @@ class Transport:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _tcp_socket(address: str, port: int) -> socket.socket:
+    """A socket bound to our address, with the congestion control that boards have and the simulation models.
+
+    The host's own may be another: BBR paces small messages even on an idle link. It must be chosen before connecting;
+    where it may not be (a container without the right), the host's stays.
+    """
+    own = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        own.setblocking(False)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            own.setsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, CONGESTION_CONTROL)
+        own.bind((address, port))
+    except OSError as error:
+        own.close()
+        raise OSError(error.errno, f"cannot bind {address}:{port}: {error.strerror}") from error
+    return own

@@ -89,7 +89,7 @@ def run_all(
     results: list[VariantResult] = []
     comparison = Comparison(variants[0].plan.name, options.out, (), len(variants))
     for number, variant in enumerate(variants, start=1):
-        display.phase(f"run {number} of {len(variants)}", variant.label)
+        display.variant(number, len(variants), variant.label)
         result = _run_one(variant, scenario_text, options, display, execute)
         results.append(result)
         comparison = replace(comparison, results=tuple(results))

@@ -27,7 +27,7 @@ Kind = Literal["cgroup"]
 
 
 class Journal:
-    """The open journal of a run that lives. Holds a lock for life: whoever gets the lock knows that the owner is dead."""
+    """The open journal of a run that lives. It holds a lock for life: whoever gets it knows that the owner is dead."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / NAME

@@ -7,6 +7,46 @@ from node_image.records import METRICS
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SYMBOLS = {"bytes": "B", "J": "J", "s": "s", "ratio": "%"}
 _SUFFIXES = {"_bytes": "bytes", "_joules": "J", "_s": "s", "_share": "ratio", "_ratio": "ratio"}
+_TITLES = {
+    "aggregated_updates": "updates aggregated",
+    "cpu_s": "CPU time",
+    "cpu_throttled_s": "time held back by CPU shares",
+    "discarded_updates": "updates discarded",
+    "dropped_messages": "messages given up",
+    "energy_joules": "energy",
+    "evaluate_s": "time of an evaluation",
+    "inference_s": "inference of a sample",
+    "lasted_s": "run lasted",
+    "link_delivered_bytes": "delivered by links",
+    "link_dropped_packets": "packets dropped by links",
+    "link_offered_bytes": "offered to links",
+    "local_phase_s": "time of a local phase",
+    "local_step_s": "time of a local step",
+    "memory_bytes": "memory of a node",
+    "received_payload_bytes": "payload received",
+    "received_wire_bytes": "received on the wire",
+    "round": "rounds",
+    "round_s": "time of a round",
+    "rtt_s": "round-trip time",
+    "samples_seen": "training samples used",
+    "sent_payload_bytes": "payload sent",
+    "sent_wire_bytes": "sent on the wire",
+    "test_accuracy": "accuracy",
+    "test_accuracy_last_fifth_mean": "accuracy, mean of the last fifth",
+    "update_age_s": "age of an update",
+    "version": "model versions",
+    "wire_bytes": "sent on the wire",
+}
+_STATISTICS = {
+    "_device_mean": "mean of devices",
+    "_device_min": "least of a device",
+    "_device_max": "most of a device",
+    "_mean": "mean",
+    "_min": "least",
+    "_max": "most",
+    "_p50": "median",
+    "_p95": "95th percentile",
+}
 
 
 def with_unit(value: float, symbol: str) -> str:
@@ -47,10 +87,30 @@ def unit_of(metric: str) -> str:
 
 
 def words(metric: str) -> str:
-    """A metric's name as words, without the unit that its values carry: `energy_joules` is `energy`."""
+    """A metric, or a figure of the summary, as words for people: `sent_payload_bytes.update` is `payload sent: update`.
+
+    Names that are not known stay as they are, with spaces.
+    """
+    if target := re.fullmatch(r"time_to_accuracy_(\d+)_s", metric):
+        return f"time to {target[1]} % accuracy"
+    if top := re.fullmatch(r"test_top_(\d+)", metric):
+        return f"top-{top[1]} accuracy"
+    whole, _, part = metric.partition(".")
+    base, statistic = whole, ""
+    for suffix, text in _STATISTICS.items():
+        if whole.endswith(suffix) and whole.removesuffix(suffix) in (*_TITLES, *METRICS):
+            base, statistic = whole.removesuffix(suffix), text
+            break
+    if not statistic and base in METRICS and METRICS[base].kind == "sample":
+        statistic = "median"  # as in the summary: of samples, the plain name is their median
+    title = _TITLES.get(base) or _without_unit(base).replace("_", " ")
+    return title + (f": {part.replace('_', ' ')}" if part else "") + (f", {statistic}" if statistic else "")
+
+
+def _without_unit(name: str) -> str:
     for suffix in ("_joules", "_s"):
-        metric = metric.removesuffix(suffix)
-    return metric.replace("_", " ")
+        name = name.removesuffix(suffix)
+    return name
 
 
 def of_metric(metric: str, value: float | None) -> str:

@@ -76,6 +76,8 @@ class _Run:
             whom = ", ".join(details.get("nodes") or details.get("links") or ())
             seen = details.get("evidence") or details.get("error") or ""
             self.display.event(t, f"{details['kind']} {event.removeprefix('fault_')} [{whom}]: {seen}")
+        elif event == "metrics_served":
+            self.display.phase("metrics", f"live at {details['url']} until the run ends")
         elif event == "node_exited" and not details["asked"]:
             self.display.event(t, f"{details['node']} ended by itself (exit status {details['returncode']})")
 
@@ -122,6 +124,8 @@ async def _phases(run: _Run) -> None:
     plan = run.plan
     async with AsyncExitStack() as stack:
         view = stack.enter_context(serving(plan, run.run_id) if run.kind.real_time else nullcontext())
+        if view is not None:
+            run.event(0.0, "metrics_served", {"url": view.url})
         collector = Collector(plan, run.directory, view, run.event)
         with run.phase("network", f"{len(plan.nodes)} nodes, {len(plan.links)} directed links"):
             substrate = run.kind.build(plan, run.directory.path, run.run_id, run.options)

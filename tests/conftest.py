@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from orchestrator.substrates import SUBSTRATES
-from tests.host import host_state
+from tests.host import host_state, mark_session
+
+mark_session()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,9 +28,10 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("root") is None:
         yield
         return
-    before = host_state()
+    runs: Path = request.getfixturevalue("tmp_path")
+    before = host_state(runs)
     yield
     deadline = time.monotonic() + 10
-    while (after := host_state()) != before and time.monotonic() < deadline:
+    while (after := host_state(runs)) != before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert after == before

@@ -1,15 +1,17 @@
-"""What a run could leave on this machine, for tests that demand that it leaves nothing."""
+"""What runs of this test session could leave on this machine. Runs of others at the same time are not looked at."""
 
+import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-MARK = "edgebed-"
+VARIABLE = "EDGEBED_TEST_SESSION"
 OURS = ("mininet:", "node_image", "orchestrator.links.fabric", "orchestrator.janitor")
 
 
 @dataclass(frozen=True)
 class HostState:
-    """Interfaces, control groups, named namespaces and processes that a run makes."""
+    """Interfaces and named namespaces of the host; control groups and processes that this session's runs made."""
 
     interfaces: frozenset[str]
     control_groups: frozenset[str]
@@ -17,27 +19,40 @@ class HostState:
     processes: frozenset[str]
 
 
-def host_state() -> HostState:
-    """Read it now."""
-    root = Path("/sys/fs/cgroup")
-    mounts = [root, *root.iterdir()] if root.is_dir() else []
-    groups = {str(path) for mount in mounts if mount.is_dir() for path in mount.iterdir() if MARK in path.name}
+def mark_session() -> None:
+    """Give this process an environment that all its descendants have and nobody else: they are known by it."""
+    os.environ.setdefault(VARIABLE, uuid.uuid4().hex)
+
+
+def host_state(runs: Path) -> HostState:
+    """Read it now; `runs` is the folder below which the test keeps its run directories."""
     named = Path("/run/netns")
     return HostState(
         interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),
-        control_groups=frozenset(groups),
+        control_groups=frozenset(_control_groups(runs)),
         namespaces=frozenset(path.name for path in named.iterdir()) if named.is_dir() else frozenset(),
-        processes=frozenset(_our_processes()),
+        processes=frozenset(_processes()),
     )
 
 
-def _our_processes() -> set[str]:
+def _control_groups(runs: Path) -> set[str]:
+    """Those that a journal names and that are still there."""
+    named: set[str] = set()
+    for journal in runs.glob("**/resources.jsonl"):
+        for word in journal.read_text().split('"'):
+            if word.startswith("/") and Path(word).is_dir():
+                named.add(word)
+    return named
+
+
+def _processes() -> set[str]:
+    mark = f"{VARIABLE}={os.environ[VARIABLE]}".encode()
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            if any(ours in words for ours in OURS) and mark in (folder / "environ").read_bytes().split(b"\0"):
+                found.add(f"{folder.name}: {words.strip()}")
         except OSError:
             continue
-        if any(mark in words for mark in OURS) and "pytest" not in words:
-            found.add(f"{folder.name}: {words.strip()}")
     return found

@@ -32,7 +32,7 @@ def calibrate(scenario: str, assignments: tuple[str, ...], seed: int | None, out
     from orchestrator.compare import PlannedVariant, run_all
     from orchestrator.outcome import RunOptions
     from orchestrator.run import execute
-    from orchestrator.terminal import display_for, print_line, print_table
+    from orchestrator.terminal import Column, display_for, print_line, print_table
 
     path = find_scenario(scenario)
     plan = plan_all(path, overrides(assignments, seed=seed))[0].plan
@@ -66,6 +66,7 @@ def calibrate(scenario: str, assignments: tuple[str, ...], seed: int | None, out
             ]
             for each in found
         ]
-        print_table(plan.name, ["", "simulation", EMULATION, "gap", "promised", ""], rows)
+        numbers = ("simulation", EMULATION, "gap", "promised")
+        print_table(plan.name, [Column(""), *(Column(name, number=True) for name in numbers), Column("")], rows)
         print_line(f"run directories: {folder}")
     return 1 if any(each.ok is False for each in found) else 0

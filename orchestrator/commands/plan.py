@@ -20,18 +20,21 @@ from orchestrator.commands.options import (
     substrate_option,
 )
 from orchestrator.commands.results import listed, print_json
-from orchestrator.terminal import print_line, print_table
+from orchestrator.terminal import Column, print_line, print_table
 
 if TYPE_CHECKING:
     from orchestrator.compare import PlannedVariant
     from orchestrator.links.shape import LinkShape
     from orchestrator.outcome import RunOptions
-    from orchestrator.plan import DirectedLink, Plan, PlannedFault, PlannedNode
+    from orchestrator.plan import DirectedLink, Plan, PlannedNode
 
 MEASURED_LIVE = "accuracy, payload and wire bytes, latencies, drops, CPU time (the clock is real time)"
 MEASURED_SIMULATED = "accuracy, payload bytes, drops (the learning is real; the clock is virtual)"
 MODELLED_LIVE = "links and the devices' speed (emulated, checked by the receipt); energy (device profiles)"
 MODELLED_SIMULATED = "computing time (cost model), links and headers (packet by packet), energy (device profiles)"
+
+
+BAR_WIDTH = 16
 
 
 @click.command()
@@ -83,21 +86,41 @@ def show_plans(variants: "Sequence[PlannedVariant]", options: "RunOptions", *, a
         return
     _show(variants[0].plan, options)
     if len(variants) > 1:
-        print_line(f"\n{len(variants)} runs, one after another: " + "; ".join(variant.label for variant in variants))
+        print_line()
+        labels = "; ".join(variant.label for variant in variants)
+        print_line(f"{len(variants)} runs, one after another (above: the first): {labels}", indent=2)
 
 
 def _show(plan: "Plan", options: "RunOptions") -> None:
-    print_line(f"{plan.name}: {plan.about}")
-    print_line(f"seed {plan.seed}, {plan.stop_after_s:g} s, {_where(plan, options)}")
-    print_table("", ["nodes", "role", "profile", "speed", "address"], _nodes(plan.nodes), numbers=False)
-    print_table("", ["links", "rate", "delay", "jitter", "loss", "queue"], _links(plan.links))
+    where = _where(plan, options)
+    print_line(plan.name, "bold")
+    print_line(f"  {plan.about}", indent=2)
+    print_line(f"  {_learning(plan)}", indent=2)
+    print_line(f"  {where}; {plan.stop_after_s:g} s; seed {plan.seed}", indent=2)
+    print_line()
+    names = (Column("nodes"), Column(""), Column("profile"), Column("speed", number=True), Column("address", soft=True))
+    print_table("", names, _nodes(plan.nodes))
+    print_line()
+    numbers = [Column(name, number=True) for name in ("rate", "delay", "jitter", "loss", "queue")]
+    print_table("", [Column("links (each way)"), *numbers], _links(plan.links))
+    print_line()
     if plan.faults:
-        print_table("", ["from", "to", "fault", "hits", "how"], _faults(plan.faults), numbers=False)
+        bar = Column("over the run", soft=True)
+        print_table("", [Column("failures"), bar, *map(Column, ("kind", "hits", "how"))], _faults(plan))
+    else:
+        print_line("nothing goes wrong")
+    print_line()
     for expectation in plan.expectations:
-        print_line(f"expects {expectation.text}")
-    simulated = _where(plan, options).startswith("simulation")
-    print_line(f"measured: {MEASURED_SIMULATED if simulated else MEASURED_LIVE}")
-    print_line(f"modelled: {MODELLED_SIMULATED if simulated else MODELLED_LIVE}")
+        text = quantities.words(expectation.metric) + expectation.text.removeprefix(expectation.metric)
+        print_line(f"expected: {text}", indent=10)
+    simulated = where.startswith("simulation")
+    print_line(f"measured: {MEASURED_SIMULATED if simulated else MEASURED_LIVE}", indent=10)
+    print_line(f"modelled: {MODELLED_SIMULATED if simulated else MODELLED_LIVE}", indent=10)
+
+
+def _learning(plan: "Plan") -> str:
+    spec = plan.nodes[0].spec
+    return f"{spec.algorithm.name} learns {spec.task.name} with {spec.model.name} and {spec.rule.name}"
 
 
 def _where(plan: "Plan", options: "RunOptions") -> str:
@@ -115,45 +138,62 @@ def _nodes(nodes: "Sequence[PlannedNode]") -> list[list[str]]:
     groups: dict[tuple[str, ...], list[PlannedNode]] = defaultdict(list)
     for node in nodes:
         speed = quantities.with_unit(node.profile.speed.macs_per_s, "MAC/s")
-        groups[(node.role, node.profile.name, speed)].append(node)
-    return [[_count(found), *key, _span([node.address for node in found])] for key, found in groups.items()]
+        groups[(node.role, node.group, node.profile.name, speed)].append(node)
+    rows = []
+    for (role, _, profile, speed), found in groups.items():
+        count = f"{len(found)} {role}{'s' if len(found) > 1 else ''}"
+        names, addresses = _span([node.name for node in found]), _span([node.address for node in found])
+        rows.append([count, names, profile, speed, addresses])
+    return rows
 
 
-def _count(nodes: "Sequence[PlannedNode]") -> str:
-    return f"{len(nodes)}: {listed([node.name for node in nodes])}"
-
-
-def _span(addresses: Sequence[str]) -> str:
-    return addresses[0] if len(addresses) == 1 else f"{addresses[0]} … {addresses[-1]}"
+def _span(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{texts[0]} … {texts[-1]}"
 
 
 def _links(links: "Sequence[DirectedLink]") -> list[list[str]]:
     shapes: dict[LinkShape, list[str]] = defaultdict(list)
     for link in links:
         shapes[link.shape].append(link.id)
-    return [[f"{len(ids)}: {listed(ids, 3)}", *_shape(shape)] for shape, ids in shapes.items()]
+    return [[f"{len(ids)}: {ids[0]}{' …' if len(ids) > 1 else ''}", *_shape(shape)] for shape, ids in shapes.items()]
 
 
 def _shape(shape: "LinkShape") -> list[str]:
     rate = "unlimited" if shape.rate_bps is None else quantities.with_unit(shape.rate_bps, "bit/s")
-    loss = quantities.percent(shape.loss)
+    losses = [quantities.percent(shape.loss)] if shape.loss else []
+    losses += ["bursts"] if shape.burst_loss else []
     return [
         rate if shape.trace is None else f"trace {Path(shape.trace.path).name}",
         quantities.seconds(shape.delay_s),
         f"{quantities.seconds(shape.jitter_s)} {shape.jitter_kind}" if shape.jitter_s else "-",
-        f"{loss} + bursts" if shape.burst_loss else loss,
+        " + ".join(losses) or "-",
         "unbounded" if shape.queue_bytes is None else quantities.with_unit(shape.queue_bytes, "B"),
     ]
 
 
-def _faults(faults: "Sequence[PlannedFault]") -> list[list[str]]:
-    return [
-        [
-            quantities.seconds(fault.at_s),
-            "the end" if fault.heal_s is None else quantities.seconds(fault.heal_s),
-            fault.kind,
-            listed(fault.nodes or fault.links),
-            ", ".join(f"{key} {value}" for key, value in fault.parameters.items() if value is not None),
-        ]
-        for fault in faults
-    ]
+def _faults(plan: "Plan") -> list[list[str]]:
+    from orchestrator.faults import FAULTS
+
+    rows = []
+    for fault in plan.faults:
+        # The kind's own type writes its parameters as a scenario does, with their units.
+        parameters = FAULTS[fault.kind].Parameters.model_construct(**fault.parameters)
+        how = parameters.model_dump(mode="json", exclude_none=True)
+        heal_s = plan.stop_after_s if fault.heal_s is None else fault.heal_s
+        rows.append(
+            [
+                f"{fault.at_s:g} s to {'the end' if fault.heal_s is None else f'{fault.heal_s:g} s'}",
+                _bar(fault.at_s / plan.stop_after_s, heal_s / plan.stop_after_s),
+                fault.kind,
+                listed(fault.nodes or fault.links),
+                ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in how.items()),
+            ]
+        )
+    return rows
+
+
+def _bar(begin: float, end: float) -> str:
+    """When in the run it acts, drawn: `────████────`; shares of its length."""
+    first = min(BAR_WIDTH - 1, int(begin * BAR_WIDTH))
+    last = max(first + 1, min(BAR_WIDTH, round(end * BAR_WIDTH)))
+    return "─" * first + "█" * (last - first) + "─" * (BAR_WIDTH - last)

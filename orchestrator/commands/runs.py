@@ -1,7 +1,9 @@
 """`edgebed runs`: list, show, remove and compare what has been run."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ import click
 
 from orchestrator.commands.find import find_run, is_comparison, run_directories
 from orchestrator.commands.options import json_option
-from orchestrator.commands.results import HEADLINES, print_json, values
+from orchestrator.commands.results import Shown, print_json, show_figures, show_runs, shown, values
 from orchestrator.errors import UsageError
 from orchestrator.outcome import meaning
-from orchestrator.quantities import words
+
+_TIME = re.compile(r"^\d{8}-\d{6}-")
+_ENDINGS = {"met": "complete, expectations met", "missed": "complete, expectations missed"}
 
 
 @click.group()
@@ -23,16 +27,19 @@ def runs() -> None:
 @runs.command("list")
 @json_option
 def list_runs(as_json: bool) -> int:
-    """List the runs in runs/, oldest first, with what they ended with and their size."""
+    """List the runs in runs/, oldest first, with how they ended and their size."""
     from orchestrator import quantities
-    from orchestrator.terminal import print_table
+    from orchestrator.terminal import Column, print_table
 
     found = [{"run": path.name, **_ended(path), "size_bytes": size_bytes(path)} for path in run_directories()]
     if as_json:
         print_json({"schema_version": 1, "runs": found})
     elif found:
-        rows = [[run["run"], run["ended"], quantities.with_unit(run["size_bytes"], "B")] for run in found]
-        print_table("", ["run", "ended", "size"], rows)
+        rows = [
+            [run["run"], _ENDINGS.get(run["ended"], run["ended"]), quantities.with_unit(run["size_bytes"], "B")]
+            for run in found
+        ]
+        print_table("", [Column("run"), Column("ended"), Column("size", number=True)], rows)
     else:
         click.echo("no runs yet; try: edgebed run smoke", err=True)
     return 0
@@ -40,25 +47,18 @@ def list_runs(as_json: bool) -> int:
 
 @runs.command()
 @click.argument("run", default="latest")
+@click.option("--all", "everything", is_flag=True, help="Every figure, by the name that `expect` takes.")
 @json_option
-def show(run: str, as_json: bool) -> int:
+def show(run: str, everything: bool, as_json: bool) -> int:
     """Show what came of RUN (`latest`, if not given)."""
-    from orchestrator.terminal import print_line, print_table
-
     path = find_run(run)
     result = _result(path)
     if as_json:
         print_json({"schema_version": 1, "directory": str(path), "result": result})
-        return 0
-    if is_comparison(path):
-        _compare(path.name, {entry["label"]: entry.get("summary", {}) for entry in result["runs"]})
+    elif everything:
+        _show_everything(_shown(path))
     else:
-        summary = result.get("summary", {})
-        rows = [[metric, value] for metric, value in zip(summary, values(summary, list(summary)), strict=True)]
-        print_table(path.name, ["figure", "value"], rows)
-        for note in result.get("notes", ()):
-            print_line(f"note: {note}")
-    print_line(f"{_ended(path)['ended']}; directory: {path}")
+        show_runs(path.name, _shown(path), _ended(path)["exit_code"], path, planned=result.get("planned"))
     return 0
 
 
@@ -67,18 +67,15 @@ def show(run: str, as_json: bool) -> int:
 @json_option
 def compare(names: tuple[str, ...], as_json: bool) -> int:
     """Put RUNs side by side."""
-    summaries: dict[str, dict[str, float | None]] = {}
-    for name in names:
-        path = find_run(name)
-        if is_comparison(path):
-            entries = _result(path)["runs"]
-            summaries |= {f"{path.name} {entry['label']}": entry.get("summary", {}) for entry in entries}
-        else:
-            summaries[path.name] = _result(path).get("summary", {})
+    paths = [find_run(name) for name in names]
+    found = {f"{path.name} {run.label}".strip(): run for path in paths for run in _shown(path)}
     if as_json:
-        print_json({"schema_version": 1, "runs": summaries})
+        print_json({"schema_version": 1, "runs": {label: run.summary for label, run in found.items()}})
+    elif len(paths) == 1:
+        show_figures(paths[0].name, list(found.values()))
     else:
-        _compare("", summaries)
+        labels = _without_time(list(found))
+        show_figures("", [replace(run, label=label) for label, run in zip(labels, found.values(), strict=True)])
     return 0
 
 
@@ -105,12 +102,27 @@ def size_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def _compare(title: str, summaries: dict[str, dict[str, float | None]]) -> None:
-    from orchestrator.terminal import print_table
+def _shown(path: Path) -> list[Shown]:
+    """The run of a directory, or the runs of a comparison's."""
+    result = _result(path)
+    if not is_comparison(path):
+        return [shown("", result, path)]
+    return [shown(each["label"], each, path / each["directory"], each.get("error")) for each in result["runs"]]
 
-    metrics = [metric for metric in HEADLINES if any(summary.get(metric) is not None for summary in summaries.values())]
-    rows = [[name, *values(summary, metrics)] for name, summary in summaries.items()]
-    print_table(title, ["run", *map(words, metrics)], rows)
+
+def _without_time(labels: list[str]) -> list[str]:
+    """Labels without the time at which their runs began, where they are told apart without it."""
+    short = [_TIME.sub("", label).replace(" algorithm=", " ") for label in labels]
+    return short if len(set(short)) == len(short) else labels
+
+
+def _show_everything(found: list[Shown]) -> None:
+    from orchestrator.terminal import Column, print_table
+
+    metrics = sorted({metric for run in found for metric in run.summary})
+    columns = [values(run.summary, metrics) for run in found]
+    names = [Column("figure"), *(Column(run.label or "value", number=True) for run in found)]
+    print_table("", names, [list(row) for row in zip(metrics, *columns, strict=True)])
 
 
 def _has_ended(path: Path) -> bool:

@@ -60,7 +60,7 @@ class Injected:
 
 @dataclass(frozen=True)
 class FaultKind:
-    """A row of the table of kinds. `needs` looks at the parameters: a dropout by pause needs other levers than by crash."""
+    """A row of the table of kinds. `needs` looks at the parameters: a dropout by pause needs other levers."""
 
     about: str
     targets: Targets

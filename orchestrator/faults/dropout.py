@@ -1,4 +1,4 @@
-"""dropout: devices leave and may return. `by` says how: crash (they forget), pause (they freeze), disconnect (links)."""
+"""dropout: devices leave and may return. `by` says how: crash (they forget), pause (frozen), disconnect (links)."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

@@ -61,8 +61,8 @@ def spared(probability: float, rng: Random) -> int:
         return NEVER
     if probability >= 1.0:
         return 0
-    # 1 - random() lies in (0, 1]: its logarithm exists.
-    return min(NEVER, int(math.log(1.0 - rng.random()) / math.log1p(-probability)))
+    # 1 - random() lies in (0, 1]: its logarithm exists. The quotient may be infinite, which int() refuses.
+    return int(min(NEVER, math.log(1.0 - rng.random()) / math.log1p(-probability)))
 
 
 class BurstChance:

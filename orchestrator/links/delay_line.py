@@ -134,7 +134,8 @@ class DelayLine:
         if process.stdin is not None:
             process.stdin.close()  # the fabric ends when its stdin does
         try:
-            await asyncio.wait_for(process.wait(), END_WITHIN_S)
+            async with asyncio.timeout(END_WITHIN_S):
+                await process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
                 process.kill()
@@ -151,7 +152,8 @@ class DelayLine:
                 process.stdin.write(json.dumps({**request, "number": self._asked}).encode() + b"\n")
                 await process.stdin.drain()
                 while answer.pop("number") != self._asked:  # the answer to a request that was cancelled is passed over
-                    line = await asyncio.wait_for(process.stdout.readline(), ANSWER_WITHIN_S)
+                    async with asyncio.timeout(ANSWER_WITHIN_S):
+                        line = await process.stdout.readline()
                     if not line:
                         raise self._broken(request, "has ended")
                     answer = json.loads(line)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from math import inf
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,8 +40,7 @@ class Drop:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class TrainResult:
+class TrainResult(NamedTuple):
     """What becomes of packets that were offered at once. Times of intact packets; inf when none arrives."""
 
     delivered_packets: int
@@ -51,8 +51,9 @@ class TrainResult:
 
 
 # Bytes in the queue or on their way into the link: when their last bit will have left, how many, when they begin to
-# leave, tag, copies, and the latest arrival before them. A plain tuple: one is made for every packet.
-_Waiting = tuple[float, int, float, Hashable, int, float]
+# leave, tag, copies, the latest arrival before them, and bytes of a packet: fewer than all where a whole train waits as
+# one (its last packet may be shorter). A plain tuple: one is made for every packet.
+_Waiting = tuple[float, int, float, Hashable, int, float, int]
 SMALL_TRAIN = 12  # packets: up to here a loop is faster than arrays
 _DOWN, _LOSS, _BURST, _QUEUE = Drop("down"), Drop("loss"), Drop("burst_loss"), Drop("queue")
 
@@ -61,8 +62,8 @@ class Link:
     """One direction of a link. `trace` is the loaded trace of a shape that names one; it begins at `epoch_s`."""
 
     __slots__ = (
-        "_burst", "_corrupt", "_delay_s", "_duplicate", "_epoch_s", "_free_s", "_jitter_s", "_last_s", "_loss",
-        "_place", "_queue", "_reorder", "_s_per_byte", "_seed", "_spread", "_streams", "_trace", "backlog_bytes",
+        "_burst", "_corrupt", "_delay_s", "_duplicate", "_epoch_s", "_free_s", "_is_plain", "_jitter_s", "_last_s",
+        "_loss", "_place", "_queue", "_reorder", "_s_per_byte", "_seed", "_spread", "_streams", "_trace", "backlog_bytes",
         "delivered_bytes", "delivered_packets", "dropped", "duplicated_packets", "offered_bytes", "offered_packets",
         "peak_backlog_bytes", "reordered_packets", "shape", "up",
     )  # fmt: skip
@@ -104,6 +105,8 @@ class Link:
             self._burst = BurstChance(shape.burst_loss, self._stream("burst_loss"))
         if shape.jitter_s and (self._spread is None or self._spread.kind != shape.jitter_kind):
             self._spread = Spread(shape.jitter_kind, f"{self._seed}/jitter")
+        chancy = shape.loss or shape.burst_loss or shape.reorder or shape.duplicate or shape.corrupt
+        self._is_plain = not (chancy or shape.jitter_s or trace)
 
     def _chance(self, purpose: str, chance: Chance | None, probability: float) -> Chance | None:
         """The chance with this probability; one that is asked for again goes on where it stopped."""
@@ -148,15 +151,35 @@ class Link:
     def _drain(self, now_s: float) -> None:
         """Take what has left by now out of the backlog."""
         queue = self._queue
-        while queue and queue[0][0] <= now_s:
-            self.backlog_bytes -= queue.popleft()[1]
+        while queue:
+            end_s, size_bytes, start_s, _, _, _, packet_bytes = queue[0]
+            if end_s <= now_s:
+                self.backlog_bytes -= size_bytes
+                queue.popleft()
+            elif packet_bytes < size_bytes and start_s + packet_bytes * self._s_per_byte <= now_s:
+                queue.extendleft(reversed(self._packets(queue.popleft())))
+            else:
+                return
+
+    def _packets(self, train: _Waiting) -> list[_Waiting]:
+        """What waits as one, packet by packet. To be asked before the shape under which it came is changed."""
+        end_s, left_bytes, start_s, tag, copies, before_s, packet_bytes = train
+        packets = []
+        while left_bytes > packet_bytes:
+            leaves_s = start_s + packet_bytes * self._s_per_byte
+            packets.append((leaves_s, packet_bytes, start_s, tag, copies, before_s, packet_bytes))
+            before_s = max(before_s, leaves_s + self._delay_s)
+            start_s = leaves_s
+            left_bytes -= packet_bytes
+        packets.append((end_s, left_bytes, start_s, tag, copies, before_s, left_bytes))
+        return packets
 
     def _pass(self, size_bytes: int, now_s: float, tag: Hashable, copies: int) -> float:
         """Send a packet that is not lost; returns when it arrives."""
         if not self._s_per_byte and self._trace is None:
             return self._propagate(now_s)
         start_s, end_s = self._serialise(size_bytes, now_s)
-        self._queue.append((end_s, size_bytes, start_s, tag, copies, self._last_s))
+        self._queue.append((end_s, size_bytes, start_s, tag, copies, self._last_s, size_bytes))
         self.backlog_bytes += size_bytes
         if self.backlog_bytes > self.peak_backlog_bytes:
             self.peak_backlog_bytes = self.backlog_bytes
@@ -244,7 +267,7 @@ class Link:
         new rate and are propagated by the new shape; a queue that is now too long is kept.
         """
         self._drain(now_s)
-        waiting = list(self._queue)
+        waiting = [packet for each in self._queue for packet in self._packets(each)]
         self._queue.clear()
         paced_as_before = (shape.rate_bps, shape.trace) == (self.shape.rate_bps, self.shape.trace)
         if not paced_as_before:
@@ -255,11 +278,11 @@ class Link:
         retimed: dict[Hashable, tuple[float, ...]] = {}
         if waiting:
             self._last_s = waiting[0][5]
-        for end_s, size_bytes, start_s, tag, copies, _ in waiting:
+        for end_s, size_bytes, start_s, tag, copies, _, _ in waiting:
             if not paced_as_before:
                 share = min(1.0, (end_s - now_s) / (end_s - start_s)) if end_s > start_s else 1.0
                 start_s, end_s = self._serialise(share * size_bytes, now_s)
-            self._queue.append((end_s, size_bytes, start_s, tag, copies, self._last_s))
+            self._queue.append((end_s, size_bytes, start_s, tag, copies, self._last_s, size_bytes))
             retimed[tag] = (self._propagate(end_s),) * copies
         self._drain(now_s)
         return retimed
@@ -267,15 +290,21 @@ class Link:
     def admit_train(
         self, packets: int, packet_bytes: int, last_bytes: int, now_s: float, tag: Hashable = None
     ) -> TrainResult:
-        """Offer packets that come at once: all of `packet_bytes` but the last, of `last_bytes`.
+        """Offer packets that come at once: all of `packet_bytes` but the last, of `last_bytes` (which is not more).
 
         The same packets are lost as when each is offered to `admit`, and they arrive at the same times; all count as
         arrived from now on. After a `reshape`, the time given for `tag` is the new last arrival.
         """
+        size_bytes = (packets - 1) * packet_bytes + last_bytes
         self.offered_packets += packets
-        self.offered_bytes += (packets - 1) * packet_bytes + last_bytes
+        self.offered_bytes += size_bytes
         if not self.up:
             return self._ended([], [], {"down": packets})
+        if self._is_plain and (not self._s_per_byte or self._has_room(size_bytes, now_s)):
+            first_s, last_s = self._pass_plainly(packets, packet_bytes, size_bytes, now_s, tag)
+            self.delivered_packets += packets
+            self.delivered_bytes += size_bytes
+            return TrainResult(packets, size_bytes, {}, first_s, last_s)
         lost: dict[str, int] = {}
         burst_hits = self._burst.hits(packets) if self._burst is not None else []
         gone = set(self._loss.hits(packets)) if self._loss is not None else set()
@@ -297,6 +326,37 @@ class Link:
         if len(sizes) <= SMALL_TRAIN:
             return self._ended(sizes, [self._pass(size, now_s, tag, 1) for size in sizes], lost)
         return self._ended(sizes, self._pass_many(sizes, now_s, tag), lost)
+
+    def _has_room(self, size_bytes: int, now_s: float) -> bool:
+        """Whether the queue takes so many bytes. Trains in it are taken apart only where it may matter."""
+        queue = self._queue
+        while queue and queue[0][0] <= now_s:
+            self.backlog_bytes -= queue.popleft()[1]
+        limit, most = self.shape.queue_bytes, self.backlog_bytes + size_bytes
+        if most > self.peak_backlog_bytes or (limit is not None and most > limit):
+            self._drain(now_s)
+            most = self.backlog_bytes + size_bytes
+        return limit is None or most <= limit
+
+    def _pass_plainly(
+        self, packets: int, packet_bytes: int, size_bytes: int, now_s: float, tag: Hashable
+    ) -> tuple[float, float]:
+        """What `_pass` does with each packet in turn, where the link is plain: the first and the last arrival."""
+        first_end_s = end_s = now_s
+        before_s = self._last_s
+        if self._s_per_byte:
+            start_s = self._free_s if self._free_s > now_s else now_s
+            end_s = self._free_s = start_s + size_bytes * self._s_per_byte
+            first_end_s = start_s + packet_bytes * self._s_per_byte if packets > 1 else end_s
+            self._queue.append((end_s, size_bytes, start_s, tag, 1, before_s, packet_bytes))
+            self.backlog_bytes += size_bytes
+            if self.backlog_bytes > self.peak_backlog_bytes:
+                self.peak_backlog_bytes = self.backlog_bytes
+        first_s, last_s = first_end_s + self._delay_s, end_s + self._delay_s
+        if last_s < before_s:
+            return before_s, before_s
+        self._last_s = last_s
+        return (first_s if first_s > before_s else before_s), last_s
 
     def _fitting(self, sizes: list[int]) -> list[int]:
         """Those of the packets that the queue takes; a short last one may fit where a full one does not."""
@@ -337,7 +397,7 @@ class Link:
             self._free_s = float(ends[-1])
             starts = [begin_s, *ends[:-1].tolist()]
             befores = [self._last_s, *latest[:-1].tolist()]
-            self._queue.extend(zip(ends.tolist(), sizes, starts, repeat(tag), repeat(1), befores, strict=False))
+            self._queue.extend(zip(ends.tolist(), sizes, starts, repeat(tag), repeat(1), befores, sizes, strict=False))
             self.backlog_bytes += int(total[-1])
             self.peak_backlog_bytes = max(self.peak_backlog_bytes, self.backlog_bytes)
         self._last_s = float(latest[-1])

@@ -3,7 +3,7 @@
     dialer ---- SYN ----> listener        60 bytes each, then an acknowledgement of 52
     dialer <-- SYN-ACK -- listener        (or a reset of 40: nobody listens)
 
-Idle ends probe each other every 2 s, as the sockets of `node_image.connection` are told to: 52 bytes, and 52 back.
+Idle ends probe each other every 30 s, as the sockets of `node_image.connection` are told to: 52 bytes, and 52 back.
 While all is well those packets are only counted, not simulated; they become events when a link of the way goes down,
 a partition cuts it, or the other end has closed without being heard.
 """

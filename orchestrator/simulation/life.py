@@ -8,12 +8,17 @@ from orchestrator.simulation.virtual_time import VirtualTimeLoop
 
 P = ParamSpec("P")
 DONE_S = 1e-9  # of work left: what rounding leaves of a charge
+# What a node's own software takes for a message that it sends or receives: packing or decoding, authentication, system
+# calls, records, and the algorithm's few lines around it. It runs at the host's speed, in one thread a node, whatever
+# the device. Measured on two cores of a server: 0.2 ms where nothing else runs, 0.4 to 0.7 ms between ten nodes.
+HANDLING_S = 0.5e-3
+HANDLING_S_PER_BYTE = 1.8e-9
 
 
 class Life:
     """Freezing takes effect where the node next waits; work that is being charged stops at once and goes on later."""
 
-    __slots__ = ("_changed", "_deferred", "_left_s", "_loop", "_since_s", "_speed", "_thawed", "busy_s", "ended",
+    __slots__ = ("_changed", "_deferred", "_handled_s", "_left_s", "_loop", "_since_s", "_speed", "_thawed", "busy_s", "ended",
                  "factor", "frozen", "throttled_s")  # fmt: skip
 
     def __init__(self, loop: VirtualTimeLoop) -> None:
@@ -25,6 +30,7 @@ class Life:
         self.factor = 1.0  # of its ordinary speed
         self._speed = 1.0  # the same, but 0 while frozen
         self._left_s = 0.0  # of the work under way
+        self._handled_s = 0.0  # when all messages so far will have been dealt with
         self._since_s: float | None = None  # up to when that is accounted for; None: there is none
         self.busy_s = 0.0  # time it kept the processor
         self.throttled_s = 0.0  # part of that which it would not have needed at its ordinary speed
@@ -35,6 +41,12 @@ class Life:
             self._deferred.append(lambda: call(*args, **kwargs))
         elif not self.ended:
             call(*args, **kwargs)
+
+    def handle(self, size_bytes: int) -> float:
+        """When a message that was sent or has arrived now will be dealt with: after those before it, and not sooner."""
+        begin_s = max(self._handled_s, self._loop.time())
+        self._handled_s = begin_s + HANDLING_S + size_bytes * HANDLING_S_PER_BYTE
+        return self._handled_s
 
     async def awake(self) -> None:
         """Wait while the node is frozen. To be awaited after every wait that the node makes."""

@@ -8,10 +8,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,13 +30,13 @@ ANSWER_BYTES = frame_bytes(KIND, {"nonce": _NONCE})
 CONFIRM_BYTES = frame_bytes(KIND, {})
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A message on its way: its size on the wire, and what the receiver will see."""
+class Frame(NamedTuple):
+    """A message on its way: its size on the wire, what the receiver will see, and when the sender has made it."""
 
     kind: str
     body: Body
     size_bytes: int
+    ready_s: float
 
 
 class Channel:
@@ -103,15 +102,16 @@ class Peers:
                 self._spawn(self._keep_connected(channel), f"{self._name} to {channel.peer}")
         self._spawn(self._watch_rtt(), f"round-trip times of {self._name}")
 
-    def send(self, dest: str, frame: Frame) -> None:
-        """Put a frame in the outbox of a peer; it leaves as soon as there is room on the connection."""
+    def send(self, dest: str, kind: str, body: Body, size_bytes: int) -> None:
+        """Put a message in the outbox of a peer; it leaves once it is made and there is room on the connection."""
         if dest not in self._channels:
             raise ValueError(f"{self._name} has no peer {dest!r}; known: {', '.join(self._channels)}")
         channel = self._channels[dest]
-        dropped = channel.put(frame)
+        ready_s = self._life.handle(size_bytes)
+        dropped = channel.put(Frame(kind, body, size_bytes, ready_s))
         if dropped:
             self._record("dropped_messages", dropped, reason="outbox_full")
-        self._send_all(channel)
+        self._loop.schedule(ready_s, self._made, channel)
 
     def close(self) -> int:
         """Close all connections, as the kernel does for a process that ends; returns how many there were."""
@@ -245,11 +245,14 @@ class Peers:
         self._record_rtt(channel)
         self._send_all(channel)
 
+    def _made(self, channel: Channel) -> None:
+        self._life.run(self._send_all, channel)
+
     def _send_all(self, channel: Channel) -> None:
         """Hand over what waits, as long as the kernel takes it."""
         end = channel.end
         channel.handing_over = False
-        while end is not None and end.is_open and channel.outbox:
+        while end is not None and end.is_open and channel.outbox and channel.outbox[0].ready_s <= self._loop.time():
             if end.outgoing.is_full:
                 break
             frame = channel.take()
@@ -261,8 +264,14 @@ class Peers:
 
     def _receive(self, channel: Channel, item: object) -> None:
         if isinstance(item, Frame):
-            self._record("received_payload_bytes", item.size_bytes, kind=item.kind, peer=channel.peer)
-            self._deliver(Message(item.kind, channel.peer, item.body, item.size_bytes))
+            self._loop.schedule(self._life.handle(item.size_bytes), self._received, (channel.peer, item))
+
+    def _received(self, what: tuple[str, Frame]) -> None:
+        self._life.run(self._take_in, *what)
+
+    def _take_in(self, peer: str, frame: Frame) -> None:
+        self._record("received_payload_bytes", frame.size_bytes, kind=frame.kind, peer=peer)
+        self._deliver(Message(frame.kind, peer, frame.body, frame.size_bytes))
 
     async def _watch_rtt(self) -> None:
         while True:

@@ -11,7 +11,7 @@ from node_image.runtime import Body, Cost, Message
 from node_image.spec import NodeSpec
 from orchestrator.simulation.inbox import VirtualInbox
 from orchestrator.simulation.life import Life
-from orchestrator.simulation.peers import Frame, Peers
+from orchestrator.simulation.peers import Peers
 from orchestrator.simulation.said import line_of
 from orchestrator.simulation.switchboard import Switchboard
 
@@ -96,7 +96,7 @@ class SimRuntime:
 
     async def send(self, dest: str, kind: str, body: Body) -> None:
         """Hand a message to the transport; the body is copied, the peer not waited for."""
-        self._connections.send(dest, Frame(kind, _copied(body), frame_bytes(kind, body)))
+        self._connections.send(dest, kind, _copied(body), frame_bytes(kind, body))
 
     async def receive(self, within: float | None = None) -> Message | None:
         """The next message from any peer, tensors read-only; None when none came within so many seconds."""

@@ -51,7 +51,7 @@ def find_mounts(mounts: Path = Path("/proc/mounts")) -> Mounts:
 
 
 def quota(share: float) -> tuple[int, int]:
-    """(quota, period) in microseconds for a CPU share: a period of 100 ms, longer only where the quota would be too small."""
+    """(quota, period) in microseconds for a CPU share; 100 ms, or longer where the quota would be too small."""
     period_s = max(PERIOD_S, MIN_QUOTA_S / share)
     return round(share * period_s * 1e6), round(period_s * 1e6)
 
@@ -121,6 +121,12 @@ class ControlGroup:
             file = self._mounts.v2 / self._name / "memory.max"
         file.write_text(str(limit_bytes))
         return int(file.read_text())
+
+    def memory_bytes(self) -> int:
+        """Memory charged to it now: its own pages, not those shared with who touched them first."""
+        if self._mounts.memory_v1 is not None:
+            return int((self._mounts.memory_v1 / self._name / "memory.usage_in_bytes").read_text())
+        return int((self._mounts.v2 / self._name / "memory.current").read_text())
 
     def cpu_s(self) -> float:
         """CPU seconds used by all that ever ran here."""

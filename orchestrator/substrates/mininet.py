@@ -254,13 +254,13 @@ class MininetSubstrate:
         return await self._network.block(pairs)
 
     async def uses(self) -> dict[str, NodeUse]:
-        """CPU from the control groups, memory as proportional set size of the process."""
+        """CPU and memory from the control groups: what the node has beside the pages it shares with the fork server."""
         found = {}
         for name, placed in self._placed.items():
             placed.account()
-            pid = placed.process.pid if placed.process is not None else 0
+            group = placed.group
             found[name] = NodeUse(
-                placed.cpu_seen_s, placed.busy_s, placed.group.throttled_s(), _pss_bytes(pid), placed.share
+                placed.cpu_seen_s, placed.busy_s, group.throttled_s(), group.memory_bytes(), placed.share
             )
         return found
 
@@ -354,7 +354,7 @@ def _janitor(directory: Path) -> Any:
 
 
 def _without_pacing(pid: int) -> str:
-    """Give a namespace a congestion control that boards have: cubic, Linux's default, or reno where only that may be set.
+    """Give a namespace a congestion control that boards have: cubic, Linux's default, or reno if only that may be set.
 
     It would inherit this machine's, and BBR, for one, paces small messages: 10 kB over an RTT of 70 ms came 7 ms
     later. A namespace may only choose what the host's tcp_allowed_congestion_control lists. Returns what is in force.
@@ -379,14 +379,3 @@ def _waited_s(pid: int) -> float:
         with suppress(OSError):
             waited += int(task.read_text().split()[1])
     return waited / 1e9
-
-
-def _pss_bytes(pid: int) -> int:
-    """Proportional set size: private pages, plus shared ones divided by who shares them."""
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) << 10
-    except OSError:
-        pass
-    return 0

@@ -61,7 +61,8 @@ class ForkServer:
         """Wait until it has loaded what every node needs."""
         if self._ready is None:
             raise RuntimeError("launch it first")
-        await asyncio.wait_for(asyncio.shield(self._ready), READY_WITHIN_S)
+        async with asyncio.timeout(READY_WITHIN_S):
+            await asyncio.shield(self._ready)
 
     async def load(self, spec: NodeSpec) -> None:
         """Have the data of the run's task built once; UsageError where the scenario asks for what the data lack."""
@@ -69,7 +70,8 @@ class ForkServer:
             raise RuntimeError("launch it first")
         self._loaded = asyncio.get_running_loop().create_future()
         self._control.send(json.dumps({"load": spec.to_json()}).encode())
-        refused = await asyncio.wait_for(self._loaded, READY_WITHIN_S)
+        async with asyncio.timeout(READY_WITHIN_S):
+            refused = await self._loaded
         if refused:
             raise UsageError(refused)
 
@@ -80,7 +82,8 @@ class ForkServer:
         forked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._forked[request["fork"]] = forked
         socket.send_fds(self._control, [json.dumps(request).encode()], list(fds))
-        pid = await asyncio.wait_for(forked, READY_WITHIN_S)
+        async with asyncio.timeout(READY_WITHIN_S):
+            pid = await forked
         return pid, self._exits[pid]
 
     def close(self) -> None:
@@ -186,7 +189,8 @@ class NodeProcess:
 
     async def _wait(self, answer: asyncio.Future[T], what: str, within_s: float) -> T:
         try:
-            return await asyncio.wait_for(asyncio.shield(answer), within_s)
+            async with asyncio.timeout(within_s):
+                return await asyncio.shield(answer)
         except TimeoutError:
             words = self.last_words()
             raise RunBrokeError(

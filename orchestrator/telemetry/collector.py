@@ -167,7 +167,7 @@ class Collector:
             self._view.add(None, record)
 
     def _node_record(self, name: str, record: Record) -> None:
-        if not math.isfinite(record.value) or METRICS[record.metric].kind == "counter" and record.value < 0:
+        if not math.isfinite(record.value) or (METRICS[record.metric].kind == "counter" and record.value < 0):
             raise ValueError(f"impossible value {record.value} of {record.metric}")
         self._directory.record(record, name)
         if self._view is not None:

@@ -52,19 +52,15 @@ def said(folder: Path, event: str) -> bool:
     return path.exists() and f'"event": "{event}"' in path.read_text()
 
 
-def clean(before: object) -> bool:
-    return host_state() == before
-
-
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("moment", ["run", "node_ready", "run_began", "fault_injected"])
 def test_kill_minus_9_of_the_orchestrator_leaves_nothing(moment: str, tmp_path: Path) -> None:
-    before = host_state()
+    before = host_state(tmp_path)
     run = start(tmp_path)
     wait_for((tmp_path / "run").exists if moment == "run" else lambda: said(tmp_path, moment))
     run.kill()
     run.wait()
-    wait_for(lambda: clean(before), within_s=20.0)
+    wait_for(lambda: host_state(tmp_path) == before, within_s=20.0)
 
 
 @pytest.mark.timeout(120)

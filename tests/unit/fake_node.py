@@ -64,6 +64,7 @@ def build(spec: NodeSpec) -> Learner:
     """A learner whose test result depends on the device alone."""
     fake: Any = SimpleNamespace(
         parameters=10,
+        untouched=False,
         evaluate=lambda: SimpleNamespace(accuracy=0.5 + 0.1 * spec.index, loss=float("inf"), top_k={3: 0.9}, samples=4),
     )
     return cast(Learner, fake)

@@ -26,12 +26,12 @@ DOORS = {
     "mininet": ("orchestrator/substrates/",),
     "paramiko": ("orchestrator/hosts/ssh.py",),
     "prometheus_client": ("orchestrator/telemetry/",),
-    "rich": ("orchestrator/terminal.py",),
+    "rich": ("orchestrator/terminal/",),
     "yaml": ("orchestrator/scenario.py", "orchestrator/devices.py", "orchestrator/yaml_loader.py"),
 }
 # Who starts processes: commands of this machine, node processes inside namespaces, and the fork server.
 PROCESS_DOORS = ("orchestrator/command.py", "orchestrator/substrates/", "orchestrator/hosts/", "orchestrator/links/")
-PRINT_DOORS = ("orchestrator/terminal.py", "orchestrator/commands/")
+PRINT_DOORS = ("orchestrator/terminal/", "orchestrator/commands/")
 
 Imported = tuple[int, str, bool]  # line, dotted name, only for type checking
 
@@ -252,3 +252,10 @@ def test_the_rules_notice_a_breach(tmp_path: Path) -> None:
     planted = tmp_path / "planted.py"
     planted.write_text("if TYPE_CHECKING:\n    import rich\ndef f():\n    from paramiko import SSHClient\n")
     assert list(imports_of(parsed(planted))) == [(2, "rich", True), (4, "paramiko.SSHClient", False)]
+
+
+def test_nothing_waits_with_wait_for() -> None:
+    """Before Python 3.12 `asyncio.wait_for` can swallow a cancellation (cpython#86296): a run then never ends."""
+    for path in sorted(Path(__file__).parents[2].glob("*/**/*.py")):
+        if path.parts[-2] != "unit" and ".venv" not in path.parts:
+            assert "asyncio.wait_for(" not in path.read_text(), f"{path}: use asyncio.timeout"

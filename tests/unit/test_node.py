@@ -185,7 +185,7 @@ def test_a_taken_port_is_a_failure_with_a_reason(household: Household) -> None:
     household.node().init()
     second = household.node()
     second.tell(do="init", run_id="run", secret=SECRET, state_dir="unused")
-    assert "address already in use" in second.hear("event", "failed")["error"]
+    assert "Address already in use" in second.hear("event", "failed")["error"]
     assert second.end() == 1
 
 

@@ -210,20 +210,20 @@ def test_a_sender_that_hears_nothing_for_five_seconds_gives_up() -> None:
     assert not world.arrived
 
 
-@pytest.mark.parametrize(("down_s", "breaks"), [(1.5, False), (20.0, True)])
+@pytest.mark.parametrize(("down_s", "breaks"), [(15.0, False), (40.0, True)])
 def test_an_idle_connection_notices_by_its_probes_that_the_way_is_cut(down_s: float, breaks: bool) -> None:
     def act(world: World) -> None:
-        world.loop.call_at(10.0, lambda: world.change(up=False))
-        world.loop.call_at(10.0 + down_s, world.change)
+        world.loop.call_at(100.0, lambda: world.change(up=False))
+        world.loop.call_at(100.0 + down_s, world.change)
 
-    world = in_world(LinkShape(rate_bps=2e6, delay_s=0.02), act, until_s=60.0)
+    world = in_world(LinkShape(rate_bps=2e6, delay_s=0.02), act, until_s=200.0)
     assert bool(world.lost) == breaks
-    if breaks:
-        assert 13.0 < world.lost[0] < 17.0
+    if breaks:  # 5 s after the probe that nobody answered
+        assert world.lost == [pytest.approx(125.0, abs=1.0)]
 
 
-def test_idle_connections_cost_a_probe_and_an_answer_each_way_every_two_seconds() -> None:
-    world = in_world(LinkShape(rate_bps=2e6), lambda _: None, until_s=101.0)
+def test_idle_connections_cost_a_probe_and_an_answer_each_way_every_half_minute() -> None:
+    world = in_world(LinkShape(rate_bps=2e6), lambda _: None, until_s=1510.0)
     world.connection.settle()
     sent = world.network.traffic()[A]
     assert sum(row[1] for row in sent) == 50 * 2 * HEADER_BYTES

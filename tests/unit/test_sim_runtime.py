@@ -14,7 +14,7 @@ from node_image.records import Record
 from node_image.runtime import Body, Cost, Message
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import Plan
-from orchestrator.simulation.life import Life
+from orchestrator.simulation.life import HANDLING_S, HANDLING_S_PER_BYTE, Life
 from orchestrator.simulation.network import Network
 from orchestrator.simulation.runtime import Disk, SimRuntime
 from orchestrator.simulation.said import line_of
@@ -205,11 +205,30 @@ def test_what_is_sent_to_a_frozen_node_is_there_when_it_is_thawed() -> None:
             record for record in nodes.seen("d-1", "received_payload_bytes") if record.labels["kind"] == "model"
         ]
         nodes.lives["d-1"].thaw()
-        message = await nodes.device.receive(0.0)
+        message = await nodes.device.receive(0.1)
         assert message is not None
-        assert nodes.device.now() == pytest.approx(4.0)
+        assert nodes.device.now() == pytest.approx(4.0, abs=0.001)  # it was dealt with after the thaw
 
     with_nodes(act)
+
+
+def test_a_node_deals_with_its_messages_one_after_another_and_with_long_ones_for_longer() -> None:
+    model = np.zeros(250_000, np.float32)
+
+    async def act(nodes: Nodes) -> None:
+        await nodes.device.sleep(1.0)
+        for name in nodes.coordinator.peers:
+            await nodes.coordinator.send(name, "model", {"model": model})
+        for _ in nodes.coordinator.peers:
+            await nodes.runtimes[nodes.coordinator.peers[-1]].receive(1.0)
+
+    nodes = with_nodes(act, star(3, shape=LinkShape()))
+    each_s = HANDLING_S + 1_000_064 * HANDLING_S_PER_BYTE
+    sent = [record.t for record in nodes.seen("coordinator", "sent_payload_bytes") if record.labels["kind"] == "model"]
+    got = [record.t for name in ("d-1", "d-2", "d-3") for record in nodes.seen(name, "received_payload_bytes")
+           if record.labels["kind"] == "model"]  # fmt: skip
+    assert sent == pytest.approx([1.0 + each_s, 1.0 + 2 * each_s, 1.0 + 3 * each_s])
+    assert got == pytest.approx([at_s + each_s for at_s in sent])
 
 
 def test_a_checkpoint_is_a_copy_and_comes_back_as_a_copy() -> None:

@@ -493,8 +493,8 @@ def test_a_peer_that_vanishes_without_a_word_is_noticed_by_the_kernel() -> None:
             for option, value in (
                 (socket.TCP_NODELAY, 1),
                 (socket.TCP_USER_TIMEOUT, 5000),
-                (socket.TCP_KEEPIDLE, 2),
-                (socket.TCP_KEEPINTVL, 1),
+                (socket.TCP_KEEPIDLE, 30),
+                (socket.TCP_KEEPINTVL, 5),
                 (socket.TCP_KEEPCNT, 3),
             ):
                 assert tcp.getsockopt(socket.IPPROTO_TCP, option) == value

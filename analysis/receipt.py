@@ -1,0 +1,139 @@
+"""The receipt for people: checks that asked the same of many links or nodes become one line, with the worst of them.
+
+Reads what `receipt.json` holds: `{"what", "where", "asked", "found", "tolerance", "ok", "why"}` a check, base units.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator import quantities
+
+Check = Mapping[str, Any]
+
+TITLES = {
+    "rtt_s": "round-trip time",
+    "rate_bps": "rate",
+    "loss": "packet loss",
+    "lateness_p99_s": "lateness of packets, 99th percentile",
+    "packets_missed": "packets the emulation lost",
+    "waiting_for_cpu_ratio": "waiting for a free core",
+    "step_time_ratio": "time of a local step, of what the profile says",
+}
+# What to do when a check is out of tolerance, by what was checked.
+LINKS_REMEDY = "a quieter machine, fewer devices or lower rates: packets were not moved in time"
+CPU_REMEDY = "fewer devices, a machine with more cores or nothing beside it: nodes waited for a processor"
+REMEDIES = {"waiting_for_cpu_ratio": CPU_REMEDY, "step_time_ratio": CPU_REMEDY}
+
+
+@dataclass(frozen=True)
+class Line:
+    """Checks of one kind that asked for the same, in tolerance or not compared alike; `worst` is furthest off."""
+
+    what: str
+    where: tuple[str, ...]
+    asked: float | None
+    tolerance: float | None
+    found: tuple[float, float] | None  # least and greatest; None where nothing came back
+    worst: Check
+    ok: bool | None
+    why: str
+
+    @property
+    def title(self) -> str:
+        """What was checked, in words."""
+        return TITLES.get(self.what, self.what.replace("_", " "))
+
+    @property
+    def remedy(self) -> str:
+        """What to do if it is out of tolerance."""
+        return REMEDIES.get(self.what, LINKS_REMEDY)
+
+
+def lines(checks: Iterable[Check]) -> list[Line]:
+    """A line for each group of like checks: out of tolerance first, not compared last."""
+    groups: dict[tuple[Any, ...], list[Check]] = {}
+    for check in checks:
+        key = (check["ok"], check["what"], _rounded(check["asked"]), _rounded(check["tolerance"]), check["why"])
+        groups.setdefault(key, []).append(check)
+    order = {False: 0, True: 1, None: 2}
+    return [_line(group) for _, group in sorted(groups.items(), key=lambda item: order[item[0][0]])]
+
+
+def failures(checks: Iterable[Check]) -> list[Line]:
+    """Those out of tolerance."""
+    return [line for line in lines(checks) if line.ok is False]
+
+
+def worth(checks: Sequence[Check]) -> str:
+    """The receipt in a few words: `65 checks, all within tolerance`."""
+    compared = [check for check in checks if check["ok"] is not None]
+    failed = sum(not check["ok"] for check in compared)
+    if not compared:
+        return "nothing was measured"
+    if not failed:
+        return f"{len(compared)} checks, all within tolerance"
+    return f"{failed} of {len(compared)} checks out of tolerance"
+
+
+def sentence(line: Line) -> str:
+    """A line as a sentence: what, of whom, what was found against what was asked."""
+    who = line.where[0] if len(line.where) == 1 else f"{len(line.where)} of them, worst {line.worst['where']}"
+    found = measured(line.what, line.worst["found"]) if line.found else line.why or "nothing came back"
+    return f"{line.title} ({who}): {found}, {asked(line)}"
+
+
+def asked(line: Line) -> str:
+    """What was asked, with the tolerance: `asked 70.1 ms ± 1.40 ms`, or `at most 25.0 %` where zero is wanted."""
+    if line.asked is None or line.tolerance is None:
+        return "not compared" if line.asked is None else f"asked {measured(line.what, line.asked)}"
+    tolerance = measured(line.what, line.tolerance)
+    return f"at most {tolerance}" if line.asked == 0 else f"asked {measured(line.what, line.asked)} ± {tolerance}"
+
+
+def measured(what: str, value: float | None) -> str:
+    """A value of a check with its unit; `-` when there is none."""
+    if value is None:
+        return "-"
+    if what.endswith("_bps"):
+        return quantities.with_unit(value, "bit/s")
+    if what == "packets_missed":
+        return f"{value:.0f}"
+    return quantities.percent(value) if what == "loss" else quantities.of_metric(what, value)
+
+
+def error(line: Line) -> str:
+    """How far the worst check is from what was asked, with its sign; `-` where there is nothing to compare."""
+    found = line.worst["found"]
+    if line.asked is None or found is None:
+        return "-"
+    off = found - line.asked
+    sign = "+" if off > 0 else "-" if off < 0 else "±"
+    text = f"{sign}{measured(line.what, abs(off))}"
+    relative = line.what in ("rtt_s", "rate_bps") and line.asked
+    return f"{text} ({100 * off / line.asked:+.1f} %)" if relative else text
+
+
+def _line(group: Sequence[Check]) -> Line:
+    found = [check["found"] for check in group if check["found"] is not None]
+    first = group[0]
+    return Line(
+        what=first["what"],
+        where=tuple(check["where"] for check in group),
+        asked=first["asked"],
+        tolerance=first["tolerance"],
+        found=(min(found), max(found)) if found else None,
+        worst=max(group, key=_distance),
+        ok=first["ok"],
+        why=first["why"],
+    )
+
+
+def _distance(check: Check) -> float:
+    if check["found"] is None:
+        return float("inf") if check["ok"] is False else -1.0
+    return abs(float(check["found"]) - float(check["asked"] or 0.0))
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
