@@ -7,22 +7,26 @@ Drawn without pyplot, so that nothing global is touched and no display is needed
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from analysis import tables
+from analysis.headlines import short_labels
 from analysis.load import Run
 from orchestrator import quantities
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 SIZE_IN = (7.2, 3.5)
+OVERVIEW_IN = (9.4, 3.7)
 INK = "#30343b"
+COSTS = {"sent_payload_bytes": "payload sent by all nodes", "sent_wire_bytes": "bytes on the wire, all nodes"}
 
 _STYLE: dict[Any, Any] = {  # Matplotlib's own type for this lists every key that it knows
     "font.family": "sans-serif",
@@ -42,28 +46,72 @@ _STYLE: dict[Any, Any] = {  # Matplotlib's own type for this lists every key tha
 }
 
 
+@dataclass(frozen=True)
+class Look:
+    """How the runs of one family are drawn; `number` counts families."""
+
+    number: int
+    name: str
+
+    @property
+    def colour(self) -> str:
+        """Its own, until there are more families than colours."""
+        return COLOURS[self.number % len(COLOURS)]
+
+    @property
+    def dash(self) -> str:
+        """The line's style."""
+        return DASHES[self.number % len(DASHES)]
+
+
 def family(label: str) -> str:
     """A run's label without its seed: runs that differ by the seed alone share a colour."""
     return re.sub(r"[\s,;]*\bseed=\d+\b", "", label).strip() or label
 
 
+def looks(runs: Sequence[Run]) -> list[Look]:
+    """The look of each run."""
+    families = list(dict.fromkeys(family(run.label) for run in runs))
+    by_family = {each: Look(number, name) for number, (each, name) in enumerate(zip(families, short_labels(families)))}
+    return [by_family[family(run.label)] for run in runs]
+
+
 def accuracy_over_time(runs: Sequence[Run]) -> Figure:
     """Accuracy on the global test set against the run's time; faults (of the first run's plan) are shaded."""
-    figure, axes = _axes("seconds since the run began", "accuracy (global test set)")
-    _draw_lines(axes, runs, [tables.accuracy(run) for run in runs])
-    if runs:
-        _shade_faults(axes, runs[0])
-        axes.set_xlim(0, max((run.stop_after_s for run in runs), default=1.0) or None)
+    figure, (axes,) = _panels(SIZE_IN, 1)
+    _draw_over_time(axes, runs)
     return figure
 
 
 def accuracy_against(runs: Sequence[Run], metric: str) -> Figure:
     """Accuracy against what had been spent by then: `metric` is a counter such as sent_payload_bytes."""
-    names = {"sent_payload_bytes": "payload sent by all nodes", "sent_wire_bytes": "bytes on the wire, all nodes"}
-    figure, axes = _axes(names.get(metric, metric), "accuracy (global test set)")
-    _draw_lines(axes, runs, [tables.against(tables.accuracy(run), tables.cumulative(run, metric)) for run in runs])
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.of_metric(metric, value)))
+    figure, (axes,) = _panels(SIZE_IN, 1)
+    _draw_against(axes, runs, metric)
+    return figure
+
+
+def overview(runs: Sequence[Run], metric: str = "sent_payload_bytes") -> Figure:
+    """Accuracy over time and, beside it, against what it cost; each run's end is marked with its cost."""
+    figure, (left, right) = _panels(OVERVIEW_IN, 2)
+    _draw_over_time(left, runs)
+    right.set_ylabel("")
+    for look, line in zip(looks(runs), _draw_against(right, runs, metric), strict=True):
+        if not line.values:
+            continue
+        cost, accuracy = line.times_s[-1], line.values[-1]
+        right.plot(cost, accuracy, "o", color=look.colour, markersize=5.5, clip_on=False, zorder=5)
+        is_left = cost < right.get_xlim()[1] / 4  # of the panel: there the text has room beside the mark
+        right.annotate(
+            quantities.of_metric(metric, cost),
+            (cost, accuracy),
+            xytext=(9, 0) if is_left else (0, -9),
+            textcoords="offset points",
+            ha="left" if is_left else "center",
+            va="center" if is_left else "top",
+            color=look.colour,
+            fontsize=9.5,
+            fontweight="bold",
+        )
     return figure
 
 
@@ -73,7 +121,7 @@ def energy_by_component(runs: Sequence[Run]) -> Figure:
         figure = Figure(figsize=(SIZE_IN[0], 1.3 + 0.42 * len(runs)), layout="constrained")
         axes = figure.add_subplot()
         left = [0.0] * len(runs)
-        names = [run.label for run in runs]
+        names = short_labels([run.label for run in runs])
         for index, component in enumerate(tables.components(runs)):
             joules = [tables.totals(run, "energy_joules", "component").get(component, 0.0) for run in runs]
             colour = COLOURS[index % len(COLOURS)]
@@ -83,7 +131,7 @@ def energy_by_component(runs: Sequence[Run]) -> Figure:
         axes.set_axisbelow(True)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("energy of all nodes")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.with_unit(value, "J")))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(quantities.with_unit(value, "J"))))
         if any(left):
             figure.legend(loc="outside upper left", ncols=5, frameon=False)
     return figure
@@ -99,45 +147,66 @@ def svg(figure: Figure) -> str:
     return re.sub(r' (width|height)="[^"]*"', "", opening) + ">" + rest
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure in the format that the name ends with (svg, pdf, png)."""
-    with mpl.rc_context(_STYLE):
-        figure.savefig(path, dpi=160)
+def save(figure: Figure, path: Path, about: str = "") -> None:
+    """Write the figure in the format that the name ends with (svg, pdf, png); letters are drawn, so that it looks the
+    same everywhere. An SVG says in its metadata what it is `about`.
+    """
+    metadata = {"Date": None, "Description": about} if path.suffix == ".svg" else None
+    with mpl.rc_context({**_STYLE, "svg.fonttype": "path"}):
+        figure.savefig(path, dpi=160, metadata=metadata)
 
 
-def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+def _panels(size_in: tuple[float, float], count: int) -> tuple[Figure, list[Axes]]:
+    """Panels side by side, each with accuracy upwards."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=SIZE_IN, layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
+        figure = Figure(figsize=size_in, layout="constrained")
+        panels: list[Axes] = list(figure.subplots(1, count, squeeze=False, sharey=True)[0])
+    for axes in panels:
+        axes.set_ylabel("accuracy on the global test set")
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-    return figure, axes
+    return figure, panels
+
+
+def _draw_over_time(axes: Axes, runs: Sequence[Run]) -> None:
+    axes.set_xlabel("seconds since the run began")
+    _draw_lines(axes, runs, [tables.accuracy(run) for run in runs])
+    if runs:
+        _shade_faults(axes, runs[0])
+        axes.set_xlim(0, max((run.stop_after_s for run in runs), default=1.0) or None)
+    if len(axes.get_legend_handles_labels()[0]) > 1:
+        axes.legend(loc="lower right", frameon=False)
+
+
+def _draw_against(axes: Axes, runs: Sequence[Run], metric: str) -> list[tables.Series]:
+    lines = [tables.against(tables.accuracy(run), tables.cumulative(run, metric)) for run in runs]
+    axes.set_xlabel(COSTS.get(metric, quantities.words(metric)))
+    _draw_lines(axes, runs, lines)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(quantities.of_metric(metric, value))))
+    if len(axes.get_legend_handles_labels()[0]) > 1:
+        axes.legend(loc="lower right", frameon=False)
+    return lines
 
 
 def _draw_lines(axes: Axes, runs: Sequence[Run], lines: Sequence[tables.Series]) -> None:
-    families = list(dict.fromkeys(family(run.label) for run in runs))
-    thin = len(runs) > len(families)
+    thin = len(runs) > len({family(run.label) for run in runs})
     named: set[str] = set()
-    for run, line in zip(runs, lines, strict=True):
-        name = family(run.label)
-        index = families.index(name)
+    for look, line in zip(looks(runs), lines, strict=True):
         axes.plot(
             line.times_s,
             line.values,
-            color=COLOURS[index % len(COLOURS)],
-            linestyle=DASHES[index % len(DASHES)],
+            color=look.colour,
+            linestyle=look.dash,
             linewidth=1.1 if thin else 1.9,
             alpha=0.7 if thin else 1.0,
-            label=None if name in named else name,
-            gid=f"line-{index}",
+            label=None if look.name in named else look.name,
+            gid=f"line-{look.number}",
         )
-        named.add(name)
+        named.add(look.name)
     if not any(line.values for line in lines):
         axes.text(0.5, 0.5, "no accuracy was recorded", transform=axes.transAxes, ha="center", va="center")
-    elif len(families) > 1:
-        axes.legend(loc="lower right", frameon=False)
 
 
 def _shade_faults(axes: Axes, run: Run) -> None:
@@ -155,3 +224,8 @@ def _shade_faults(axes: Axes, run: Run) -> None:
             fontsize=9,
             color="#8a5a12",
         )
+
+
+def _tick(text: str) -> str:
+    """The text of a tick without zeros behind the point: `25.0 MB` is `25 MB`."""
+    return re.sub(r"(\.\d*?)0+(?= )", r"\1", text).replace(". ", " ")

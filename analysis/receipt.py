@@ -65,6 +65,11 @@ def failures(checks: Iterable[Check]) -> list[Line]:
     return [line for line in lines(checks) if line.ok is False]
 
 
+def tells(checks: Iterable[Check], note: str) -> bool:
+    """Whether a note of the run only repeats a check that is out of tolerance."""
+    return any(check["ok"] is False and note.startswith(f"{check['where']}: {check['what']} is ") for check in checks)
+
+
 def worth(checks: Sequence[Check]) -> str:
     """The receipt in a few words: `65 checks, all within tolerance`."""
     compared = [check for check in checks if check["ok"] is not None]

@@ -11,45 +11,47 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from analysis import figures, tables
+from analysis import figures, markup, receipt, tables
+from analysis.headlines import headlines, short_labels
 from analysis.load import Run
 from orchestrator import quantities
 
 VERDICT_MARKS = {"met": "✓ met", "missed": "✗ missed", "unknown": "? unknown"}
-_CHECK_MARKS = {True: "✓", False: "✗", None: ""}
-_CHECK_ORDER = {False: 0, True: 1, None: 2}  # what is out of tolerance comes first
-WHAT_IS_MEASURED = """<p>Accuracy, payload bytes and times are measured. In simulation, times are those of its virtual
-clock, computing is charged by the device profile's cost model, and bytes on the wire are counted by IP packet. Energy
-is always <b>modelled</b> here, from the device profile.</p>"""
-RECEIPT_ROWS = 60  # links shown of a receipt; the file holds them all
+RUNS_BESIDE = 5  # with more, runs are rows and not columns
+REAL = """Accuracy, bytes and times are measured, on real processes and real packets; what is emulated is the links and
+how slow the devices are, and the receipt says how truly. Energy is modelled, from the device profiles."""
+SIMULATED = """Accuracy and payload are measured, on real learning. Times are those of a virtual clock: computing is charged
+by the device profiles' cost model, links are simulated packet by packet, and so are the bytes on the wire. Energy is
+modelled, from the device profiles."""
+ABOUT_MACHINE = ("commit", "cpu", "cores", "kernel", "machine", "python")
 
 
 def render(runs: Sequence[Run]) -> str:
     """The report of some runs (at least one) as HTML."""
     first = runs[0]
+    names = dict(zip((run.directory for run in runs), short_labels([run.label for run in runs]), strict=True))
     sections = (
         _setting(runs),
-        _verdict(runs),
-        _results(runs),
-        _honesty(runs),
+        _verdict(runs, names),
+        _results(runs, names),
+        _trust(runs, names),
         _accuracy(runs),
-        _bytes(runs),
+        _bytes(runs, names),
         _energy(runs),
-        _faults(runs),
+        _faults(runs, names),
         _repeat(runs),
     )
     style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
-    about = f"<p class=about>{escape(str(first.plan.get('about', '')))}</p>"
     return (
         "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n"
         '<meta name=viewport content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(first.name)} - Edgebed report</title>\n<style>\n{style}</style>\n"
-        f"<main>\n<header><h1>{escape(first.name)}</h1>\n{about}</header>\n"
-        + "\n".join(sections)
-        + "\n</main>\n</html>\n"
+        f"<main>\n<header><h1>{escape(first.name)}</h1>\n{markup.paragraph(str(first.plan.get('about', '')), 'about')}"
+        "</header>\n" + "\n".join(sections) + "\n</main>\n</html>\n"
     )
+
+
+Names = Mapping[Path, str]  # short names of the runs, by their directories
 
 
 def _setting(runs: Sequence[Run]) -> str:
@@ -62,116 +64,153 @@ def _setting(runs: Sequence[Run]) -> str:
     rows = [
         ("devices", f"{len(devices)}: {who}" if devices else "none"),
         ("directed links", str(len(run.plan.get("links", ())))),
-        ("runs", ", ".join(other.label for other in runs)),
         ("length", quantities.seconds(run.stop_after_s)),
-        ("seed", ", ".join(dict.fromkeys(str(other.plan.get("seed", "?")) for other in runs))),
-        ("substrate", ", ".join(dict.fromkeys(_fact(other, "substrate") for other in runs))),
-        ("shaper", ", ".join(dict.fromkeys(_fact(other, "shaper") for other in runs))),
+        ("seed", _all(str(other.plan.get("seed", "?")) for other in runs)),
+        ("substrate", _all(_fact(other, "substrate") for other in runs)),
+        ("shaper", _all(_fact(other, "shaper") for other in runs)),
     ]
-    return _section("Setting", _definitions(rows))
+    if len(runs) > 1:
+        rows.insert(0, ("runs", ", ".join(other.label for other in runs)))
+    return markup.section("Setting", markup.definitions(rows))
 
 
-def _verdict(runs: Sequence[Run]) -> str:
+def _verdict(runs: Sequence[Run], names: Names) -> str:
+    states: dict[str, list[str]] = {}
+    for run in runs:
+        states.setdefault(_status(run), []).append(names[run.directory])
+    ended = "; ".join(f"{', '.join(who)}: {state}" if len(runs) > 1 else state for state, who in states.items())
+    if len(states) == 1:
+        ended = next(iter(states))
     rows = []
     for run in runs:
         for found in run.result.get("expectations", ()):
-            mark = VERDICT_MARKS.get(found["verdict"], found["verdict"])
-            value = quantities.of_metric(found["metric"], found["found"])
-            cells = [escape(run.label), escape(found["text"]), escape(value)]
-            rows.append([*cells, f"<b class={escape(found['verdict'], quote=True)}>{escape(mark)}</b>"])
-    states = _definitions([(run.label, _status(run)) for run in runs])
+            metric = found["metric"]
+            text = quantities.words(metric) + found["text"].removeprefix(metric)
+            verdict = markup.coloured(VERDICT_MARKS.get(found["verdict"], found["verdict"]), found["verdict"])
+            rows.append([text, names[run.directory], quantities.of_metric(metric, found["found"]), verdict])
+    rows.sort(key=lambda row: row[0])
     if not rows:
-        return _section("Verdict", states + "<p>The scenario expects nothing in particular.</p>")
-    return _section("Verdict", states + _table(["run", "expected", "found", "verdict"], rows, texts=5))
+        return markup.section("Verdict", markup.paragraph(f"{ended}. The scenario expects nothing in particular."))
+    columns = ["expected", "run", "found", "verdict"]
+    return markup.section("Verdict", markup.paragraph(f"{ended}."), markup.table(columns, rows, texts=4, html=(3,)))
 
 
-def _results(runs: Sequence[Run]) -> str:
-    metrics, values = tables.headline_rows(runs)
-    rows = [
-        [
-            escape(run.label),
-            *(escape(quantities.of_metric(name, value)) for name, value in zip(metrics, row, strict=True)),
-        ]
-        for run, row in zip(runs, values, strict=True)
-    ]
-    return _section("Results", _table(["run", *map(quantities.words, metrics)], rows))
+def _results(runs: Sequence[Run], names: Names) -> str:
+    metrics = headlines([run.summary for run in runs])
+    titles = [quantities.words(metric) for metric in metrics]
+    cells = [[quantities.of_metric(metric, run.summary.get(metric)) for metric in metrics] for run in runs]
+    labels = [names[run.directory] if len(runs) > 1 else "" for run in runs]
+    if len(runs) <= RUNS_BESIDE:
+        table = markup.table(["", *labels], [list(row) for row in zip(titles, *cells, strict=True)])
+    else:
+        table = markup.table(["run", *titles], [[label, *row] for label, row in zip(labels, cells, strict=True)])
+    return markup.section("Results", table)
 
 
-def _honesty(runs: Sequence[Run]) -> str:
-    parts = [WHAT_IS_MEASURED]
+def _trust(runs: Sequence[Run], names: Names) -> str:
+    parts = [markup.paragraph(SIMULATED if _fact(runs[0], "substrate") == "simulation" else REAL)]
+    parts.append(_receipt(runs, names))
     for run in runs:
-        lines = [*run.result.get("notes", ()), *(f"run directory: {problem}" for problem in run.problems)]
+        checks = run.receipt.get("checks", ())
+        notes = [note for note in run.result.get("notes", ()) if not receipt.tells(checks, note)]
+        lines = [*notes, *(f"run directory: {problem}" for problem in run.problems)]
         if lines:
-            parts.append(f"<h3>{escape(run.label)}</h3>{_list(lines)}")
-        parts.append(_receipt(run, titled=len(runs) > 1))
-    return _section("What to believe: receipt and notes", "".join(parts))
+            parts.append(markup.heading(f"Notes on {names[run.directory]}") + markup.items(lines))
+    return markup.section("What to believe: receipt and notes", *parts)
 
 
-def _receipt(run: Run, titled: bool) -> str:
-    title = f"Receipt of {run.label}" if titled else "Receipt"
-    if not run.receipt:
-        return f"<p>{escape(title)}: none, so nothing says that links and computing were as asked.</p>"
-    if not run.receipt.get("checks") and _fact(run, "substrate") == "simulation":
-        return f"<p>{escape(title)}: empty, since simulated links and computing are as asked by construction.</p>"
-    checks = sorted(run.receipt.get("checks", ()), key=lambda check: _CHECK_ORDER[check["ok"]])
-    compared = [check for check in checks if check["ok"] is not None]
-    failed = [check for check in compared if not check["ok"]]
-    worth = f"{len(compared)} checks, {len(failed) or 'none'} out of tolerance" if compared else "nothing was measured"
-    rows = [
-        [
-            _CHECK_MARKS[check["ok"]],
-            escape(check["where"]),
-            escape(_check_words(check)),
-            *(escape(_measured(check["what"], check[key])) for key in ("asked", "found", "tolerance")),
-        ]
-        for check in checks[:RECEIPT_ROWS]
+def _receipt(runs: Sequence[Run], names: Names) -> str:
+    """One table for all runs: a line for each group of checks that asked for the same, with the worst of them."""
+    without = [names[run.directory] for run in runs if not run.receipt]
+    parts = []
+    if without:
+        who = f" ({', '.join(without)})" if len(runs) > 1 else ""
+        parts.append(f"No receipt{who}: nothing says that links and computing were as asked.")
+    checks = [
+        {**check, "run": names[run.directory] if len(runs) > 1 else ""}
+        for run in runs
+        for check in run.receipt.get("checks", ())
     ]
-    table = _table(["", "where", "what", "asked", "found", "tolerance (±)"], rows, texts=3) if rows else ""
-    more = f"<p>… and {len(checks) - RECEIPT_ROWS} more in receipt.json.</p>" if len(checks) > RECEIPT_ROWS else ""
-    facts = _definitions([(key.replace("_", " "), _text(value)) for key, value in run.receipt.get("facts", {}).items()])
-    is_open = " open" if failed else ""
-    return f"<details{is_open}><summary>{escape(title)}: {worth}</summary>{table}{more}{facts}</details>"
+    if not checks and not without:
+        parts.append("The receipt is empty: simulated links and computing are as asked by construction.")
+    if not checks:
+        return "".join(map(markup.paragraph, parts))
+    rows = [
+        [_mark(line.ok), line.title, _of(line), receipt.asked(line), _found(line), receipt.error(line), _worst(line)]
+        for line in receipt.lines(checks)
+    ]
+    remedies = dict.fromkeys(line.remedy for line in receipt.failures(checks))
+    parts.append(f"The receipt: {receipt.worth(checks)}.")
+    parts += [f"What helps: {remedy}." for remedy in remedies]
+    columns = ["", "what", "of", "asked", "found", "worst error", "where"]
+    return "".join(map(markup.paragraph, parts)) + markup.table(columns, rows, texts=7, html=(0,))
 
 
-def _check_words(check: Mapping[str, Any]) -> str:
-    words = check["what"].removesuffix("_s").removesuffix("_bps").removesuffix("_ratio").replace("_", " ")
-    return f"{words}: {check['why']}" if check["why"] else str(words)
+def _mark(ok: bool | None) -> str:
+    return "" if ok is None else markup.coloured("✓", "met") if ok else markup.coloured("✗", "missed")
 
 
-def _measured(what: str, value: float | None) -> str:
-    if value is None:
-        return "-"
-    if what.endswith("_bps"):
-        return quantities.with_unit(value, "bit/s")
-    return quantities.percent(value) if what == "loss" else quantities.of_metric(what, value)
+def _of(line: receipt.Line) -> str:
+    where = dict.fromkeys(line.where)
+    kind = "links" if all(">" in each for each in where) else "nodes"
+    return next(iter(where)) if len(where) == 1 else f"{len(where)} {kind}"
+
+
+def _found(line: receipt.Line) -> str:
+    if line.ok is None or line.found is None:
+        return line.why or "nothing came back"
+    least, most = (receipt.measured(line.what, value) for value in line.found)
+    found = least if least == most else f"{least} to {most}"
+    return f"{found}; {line.why}" if line.why and not line.ok else found
+
+
+def _worst(line: receipt.Line) -> str:
+    """Where it was worst, if that is not said already; nowhere, if all was exactly as asked."""
+    if line.ok is None or line.worst["found"] == line.asked:
+        return ""
+    return ", ".join(filter(None, (line.worst["run"], line.worst["where"] if len(set(line.where)) > 1 else "")))
 
 
 def _accuracy(runs: Sequence[Run]) -> str:
-    over_time = _figure(figures.accuracy_over_time(runs), "Accuracy over time. Shaded: faults, with how many they hit.")
-    against = _figure(
-        figures.accuracy_against(runs, "sent_payload_bytes"), "The same accuracy against bytes sent so far."
+    over_time = markup.figure(
+        figures.svg(figures.accuracy_over_time(runs)),
+        "Accuracy on the global test set over time. Shaded: faults, with how many nodes or links they hit.",
     )
-    return _section("Accuracy", over_time + against)
+    against = markup.figure(
+        figures.svg(figures.accuracy_against(runs, "sent_payload_bytes")),
+        "The same accuracy against bytes sent so far.",
+    )
+    return markup.section("Accuracy", over_time, against)
 
 
-def _bytes(runs: Sequence[Run]) -> str:
-    rows = []
-    for run in runs:
-        for kind, count in tables.totals(run, "sent_payload_bytes", "kind").items():
-            rows.append([escape(run.label), f"payload: {escape(kind)}", quantities.with_unit(count, "B")])
-        wire = sum(tables.totals(run, "sent_wire_bytes", "node").values())
-        rows.append([escape(run.label), "on the wire, all interfaces", quantities.with_unit(wire, "B")])
+def _bytes(runs: Sequence[Run], names: Names) -> str:
+    payload = [tables.totals(run, "sent_payload_bytes", "kind") for run in runs]
+    wire = [sum(tables.totals(run, "sent_wire_bytes", "node").values()) for run in runs]
+    kinds = sorted(set(chain.from_iterable(payload)), key=lambda kind: -max(sums.get(kind, 0.0) for sums in payload))
+    counts = [(f"payload: {kind}", [sums.get(kind, 0.0) for sums in payload]) for kind in kinds]
+    counts.append(("payload, all kinds", [sum(sums.values()) for sums in payload]))
+    counts.append(("on the wire, all interfaces", wire))
     note = (
-        "<p>Payload is what the algorithm's messages take when encoded; the wire adds headers, acknowledgements and "
-        "what had to be sent again. The two are counted apart and never mixed.</p>"
+        "Payload is what the algorithm's messages take when encoded; the wire adds headers, acknowledgements and what "
+        "had to be sent again. The two are counted apart and never mixed."
     )
-    return _section("Bytes", note + _table(["run", "what", "sent"], rows, texts=2))
+    labels = [names[run.directory] if len(runs) > 1 else "sent" for run in runs]
+    if len(runs) <= RUNS_BESIDE:
+        table = markup.table(["sent", *labels], [[name, *map(_bytes_text, row)] for name, row in counts])
+    else:
+        rows = zip(labels, *(map(_bytes_text, row) for _, row in counts), strict=True)
+        table = markup.table(["run", *(name for name, _ in counts)], rows)
+    return markup.section("Bytes", markup.paragraph(note), table)
+
+
+def _bytes_text(value: float) -> str:
+    return quantities.with_unit(value, "B") if value else "-"
 
 
 def _energy(runs: Sequence[Run]) -> str:
     sources = sorted(set(chain.from_iterable(tables.totals(run, "energy_joules", "source") for run in runs)))
     if not sources:
-        return _section("Energy", "<p>No energy was recorded.</p>")
+        return markup.section("Energy", markup.paragraph("No energy was recorded."))
     profiles = {
         node["profile"]["name"]: node["profile"] for run in runs for node in run.plan.get("nodes", ())
     }  # the same profile in several runs is one row
@@ -179,40 +218,47 @@ def _energy(runs: Sequence[Run]) -> str:
     for name, profile in sorted(profiles.items()):
         for part in ("power", "radio"):
             if profile.get(part):
-                rows.append([escape(name), part, *_provenance(profile[part]["provenance"])])
-    figure = _figure(
-        figures.energy_by_component(runs), f"Joules of all nodes by component. Source: {', '.join(sources)}."
+                rows.append([name, part, *_provenance(profile[part]["provenance"])])
+    figure = markup.figure(
+        figures.svg(figures.energy_by_component(runs)),
+        f"Joules of all nodes by component. Source: {', '.join(sources)}.",
     )
-    return _section("Energy", figure + _table(["profile", "of", "source", "quality", "error"], rows, texts=5))
+    return markup.section(
+        "Energy", figure, markup.table(["profile", "of", "source", "quality", "error"], rows, texts=5)
+    )
 
 
 def _provenance(provenance: Mapping[str, Any]) -> list[str]:
     error = provenance.get("error")
     shown = "not given" if error is None else f"± {quantities.percent(error)}"
-    return [escape(str(provenance["source"])), escape(str(provenance["quality"])), shown]
+    return [str(provenance["source"]), str(provenance["quality"]), shown]
 
 
-def _faults(runs: Sequence[Run]) -> str:
-    blocks = []
+def _faults(runs: Sequence[Run], names: Names) -> str:
+    """A table for each fault, with a row for each run that it hit alike."""
+    blocks: dict[str, list[list[str]]] = {}
     for run in runs:
-        rows = []
         for fault in run.result.get("faults", ()):
-            victims = fault["nodes"] or fault["links"]
+            until = "to the end" if fault["asked_heal_s"] is None else f"to {fault['asked_heal_s']:g} s"
+            victims = ", ".join(fault["nodes"] or fault["links"])
+            title = f"{fault['kind']} of {victims}: {fault['asked_at_s']:g} s {until}"
             evidence = fault["error"] or "; ".join(filter(None, (fault["evidence"], fault["heal_evidence"])))
-            began = _asked_and_done(fault["asked_at_s"], fault["injected_at_s"])
-            ended = _asked_and_done(fault["asked_heal_s"], fault["healed_at_s"])
-            said = evidence or "none: nobody can say that it acted"
-            rows.append([escape(text) for text in (fault["kind"], ", ".join(victims), began, ended, said)])
-        if rows:
-            title = f"<h3>{escape(run.label)}</h3>" if len(runs) > 1 else ""
-            blocks.append(title + _table(["kind", "victims", "began", "ended", "evidence"], rows, texts=5))
-    return _section("Faults", "".join(blocks) or "<p>Nothing was made to go wrong.</p>")
+            row = [
+                _instant(fault["asked_at_s"], fault["injected_at_s"]),
+                _instant(fault["asked_heal_s"], fault["healed_at_s"]),
+                evidence or "none: nobody can say that it acted",
+            ]
+            blocks.setdefault(title, []).append([names[run.directory], *row] if len(runs) > 1 else row)
+    columns = [*(["run"] if len(runs) > 1 else []), "began", "ended", "evidence"]
+    parts = [markup.heading(title) + markup.table(columns, rows, texts=4) for title, rows in blocks.items()]
+    return markup.section("Faults", *(parts or [markup.paragraph("Nothing was made to go wrong.")]))
 
 
-def _asked_and_done(asked_s: float | None, done_s: float | None) -> str:
-    if asked_s is None:
-        return "never" if done_s is None else f"{done_s:.3f} s (with the run)"
-    return f"asked {asked_s:g} s, did not happen" if done_s is None else f"{done_s:.3f} s (asked {asked_s:g} s)"
+def _instant(asked_s: float | None, done_s: float | None) -> str:
+    """When it happened; the plan's instant, where that makes a difference."""
+    if done_s is None:
+        return "never" if asked_s is None else "did not happen"
+    return f"{done_s:.3f} s, with the run" if asked_s is None else f"{done_s:.3f} s"
 
 
 def _repeat(runs: Sequence[Run]) -> str:
@@ -225,15 +271,23 @@ def _repeat(runs: Sequence[Run]) -> str:
         command = f"edgebed run {run.directory / 'scenario.yaml'} {arguments.strip()}"
         commands.setdefault((run.name, arguments), command)
     facts = runs[0].environment
-    rows = [(key.replace("_", " "), _text(value)) for key, value in facts.items() if not isinstance(value, dict | list)]
-    return _section("How to repeat", f"<pre>{escape(chr(10).join(commands.values()))}</pre>" + _definitions(rows))
+    rows = [(key, str(facts[key])) for key in ABOUT_MACHINE if facts.get(key) is not None]
+    packages = facts.get("packages")
+    if isinstance(packages, Mapping):
+        rows.append(("packages", ", ".join(f"{name} {version}" for name, version in packages.items())))
+    rows.append(("run ids", ", ".join(str(run.environment.get("run_id", "unknown")) for run in runs)))
+    return markup.section(
+        "How to repeat", f"<pre>{escape(chr(10).join(commands.values()))}</pre>", markup.definitions(rows)
+    )
 
 
 def _status(run: Run) -> str:
-    code = run.result.get("exit_code")
     if not run.result:
         return "no result: the run was killed, or is still running"
-    return f"{run.result.get('status', 'unknown')} (exit code {code})"
+    status = str(run.result.get("status", "unknown"))
+    if status == "degraded":
+        status = "degraded: not all was as the plan asked, so the figures may mislead"
+    return f"{status} (exit code {run.result.get('exit_code')})"
 
 
 def _fact(run: Run, key: str) -> str:
@@ -243,35 +297,5 @@ def _fact(run: Run, key: str) -> str:
     return "unknown"
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>\n{body}</section>"
-
-
-def _figure(figure: Figure, caption: str) -> str:
-    return f"<figure>{figures.svg(figure)}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _definitions(rows: Iterable[tuple[str, str]]) -> str:
-    inner = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in rows)
-    return f"<dl>{inner}</dl>"
-
-
-def _list(lines: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> str:
-    """A table of cells that are HTML already; the columns after the first `texts` are numbers, and flush right."""
-    kinds = ["" if index < texts else " class=number" for index in range(len(header))]
-    head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, header, strict=True))
-    lines = ("".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows)
-    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
-    return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>"
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _all(texts: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(texts))

@@ -7,9 +7,6 @@ from itertools import accumulate
 
 from analysis.load import Run
 
-# The figures that a comparison is about, in the order in which one reads them.
-HEADLINES = ("test_accuracy", "sent_payload_bytes", "sent_wire_bytes", "energy_joules", "round_s", "update_age_s")
-
 
 @dataclass(frozen=True)
 class Series:
@@ -26,12 +23,6 @@ class Series:
                 break
             found = value
         return found
-
-
-def headline_rows(runs: Sequence[Run]) -> tuple[list[str], list[list[float | None]]]:
-    """Metrics that at least one run has, of the headlines, and a row of their values for each run."""
-    metrics = [metric for metric in HEADLINES if any(run.summary.get(metric) is not None for run in runs)]
-    return metrics, [[run.summary.get(metric) for metric in metrics] for run in runs]
 
 
 def accuracy(run: Run) -> Series:
@@ -87,15 +78,3 @@ def components(runs: Iterable[Run]) -> list[str]:
         for name, joules in totals(run, "energy_joules", "component").items():
             sums[name] += joules
     return sorted(sums, key=lambda name: (-sums[name], name))
-
-
-def latency_quantiles(run: Run, metric: str) -> dict[str, float]:
-    """Count, median, 95th and 99th percentile (nearest rank) of a sample metric; empty without records."""
-    values = sorted(entry.record.value for entry in run.of(metric))
-    if not values:
-        return {}
-
-    def quantile(share: float) -> float:
-        return values[min(len(values) - 1, int(share * len(values)))]
-
-    return {"n": len(values), "p50": quantile(0.50), "p95": quantile(0.95), "p99": quantile(0.99)}

@@ -193,6 +193,8 @@ class _Life:
             raise ValueError("slow must follow init")
         factor = command["factor"]
         self._runtime.slow_down(None if factor is None else float(factor))
+        if "id" in command:
+            self._recorder.event({"answer": {"factor": factor}, "to": "slow", "id": command["id"]})
 
     async def _start(self, command: dict[str, Any]) -> None:
         if self._runtime is None or self._part is not None:

@@ -49,7 +49,9 @@ METRICS: dict[str, Metric] = {
     "link_delivered_bytes": Metric("counter", "bytes", "IP bytes that left a directed link at its far end"),
     "link_dropped_packets": Metric("counter", "packets", "packets dropped on a directed link, by reason"),
     "link_offered_bytes": Metric("counter", "bytes", "IP bytes offered to a directed link"),
-    "memory_bytes": Metric("gauge", "bytes", "memory of a node: pages of its own (control group), not those shared with the fork server"),
+    "memory_bytes": Metric(
+        "gauge", "bytes", "memory of a node: pages of its own (control group), not those shared with the fork server"
+    ),
     "node_up": Metric("gauge", "ratio", "1 while a node runs, 0 while it does not"),
     "received_wire_bytes": Metric("counter", "bytes", "IP bytes that reached a node's interface"),
     "sent_wire_bytes": Metric("counter", "bytes", "IP bytes that left a node's interface"),

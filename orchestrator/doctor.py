@@ -62,6 +62,10 @@ SHAPERS = {
     "delay_line": ("root", "network namespaces", "/dev/net/tun"),
     "netem": ("root", "network namespaces", "tc netem", "tc htb"),
 }
+SHAPERS_ABOUT = {
+    "delay_line": "in user space: true for small messages, no kernel module; the default",
+    "netem": "traffic control of the kernel, for links of many Gbit/s",
+}
 
 
 def diagnose(attempt: Attempt, runs: Path) -> Diagnosis:

@@ -8,11 +8,14 @@ import click
 
 from orchestrator.commands.find import RUNS
 from orchestrator.commands.options import json_option
+from orchestrator.terminal import print_line
 
 if TYPE_CHECKING:
-    from orchestrator.doctor import Ability
+    from orchestrator.doctor import Ability, Check
 
-_STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
+NAME_WIDTH = 18
+INDENT = NAME_WIDTH + 4
+_MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
 
 @click.command()
@@ -24,25 +27,34 @@ def doctor(as_json: bool) -> int:
     one substrate works, else with 3.
     """
     from orchestrator.command import attempt
-    from orchestrator.doctor import diagnose
+    from orchestrator.doctor import SHAPERS_ABOUT, diagnose
+    from orchestrator.substrates import SUBSTRATES
 
     found = diagnose(attempt, RUNS)
     if as_json:
         click.echo(json.dumps({"schema_version": 1, **asdict(found)}, indent=1))
     else:
+        print_line("Substrates: where nodes live", "bold")
+        for ability in found.substrates:
+            _show_ability(ability, SUBSTRATES[ability.name].about)
+        print_line("\nShapers: what makes links slow", "bold")
+        for ability in found.shapers:
+            _show_ability(ability, SHAPERS_ABOUT[ability.name])
+        print_line("\nThis machine", "bold")
         for check in found.checks:
-            status = click.style(f"{check.status:4}", fg=_STYLES[check.status])
-            click.echo(f"{status}  {check.name:20} {check.found}")
-            if check.remedy:
-                click.echo(f"      {'':20} -> {check.remedy}")
-        for title, abilities in (("substrates", found.substrates), ("shapers", found.shapers)):
-            click.echo(f"\n{title}")
-            for ability in abilities:
-                click.echo(f"  {ability.name:12} {_worth(ability)}")
+            _show_check(check)
     return 0 if any(ability.works for ability in found.substrates) else 3
 
 
-def _worth(ability: "Ability") -> str:
-    if ability.works:
-        return click.style("works here", fg="green")
-    return click.style("not here: ", fg="yellow") + "; ".join(ability.lacks)
+def _show_ability(ability: "Ability", about: str) -> None:
+    mark, style = _MARKS["ok" if ability.works else "fail"]
+    print_line(f"{mark} {ability.name:{NAME_WIDTH}}  {about}", style, indent=INDENT, styled=1)
+    for lack in ability.lacks:
+        print_line(f"{'':{INDENT}}needs {lack}", indent=INDENT)
+
+
+def _show_check(check: "Check") -> None:
+    mark, style = _MARKS[check.status]
+    print_line(f"{mark} {check.name:{NAME_WIDTH}}  {check.found}", style, indent=INDENT, styled=1)
+    if check.remedy:
+        print_line(f"{'':{INDENT}}→ {check.remedy}", indent=INDENT + 2)

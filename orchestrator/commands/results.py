@@ -152,10 +152,9 @@ def _show_verdicts(runs: Sequence[Shown]) -> None:
 
 def _notes(run: Shown) -> list[str]:
     """Its notes, but for those that the receipt says better."""
-    from orchestrator.receipt import Check
+    from analysis import receipt
 
-    said = {str(Check(**check)) for check in run.checks if check["ok"] is False}
-    return [note for note in run.result.get("notes", ()) if note not in said]
+    return [note for note in run.result.get("notes", ()) if not receipt.tells(run.checks, note)]
 
 
 def _show_trust(runs: Sequence[Shown]) -> None:

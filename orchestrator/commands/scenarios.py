@@ -13,6 +13,7 @@ from orchestrator.commands.options import (
 from orchestrator.commands.plan import plan_all
 from orchestrator.commands.results import print_json
 from orchestrator.errors import Problem, ScenarioError
+from orchestrator.terminal import print_line
 
 
 @click.command("list")
@@ -33,7 +34,7 @@ def list_scenarios(as_json: bool) -> int:
     else:
         width = max((len(name) for name, _ in rows), default=0)
         for name, about in rows:
-            click.echo(f"{name:{width}}  {about}")
+            print_line(f"{name:{width}}  {about}", "bold", indent=width + 2, styled=width)
     return 0
 
 
@@ -59,7 +60,10 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
         print_json({"schema_version": 1, "valid": not problems, "problems": found})
     else:
         for problem in problems:
-            click.echo(str(problem))
+            place = f"{problem.file}:{problem.line}:{problem.column}:"
+            print_line(str(problem), "bold", indent=4, styled=len(place))
+        if problems:
+            click.echo(f"{len(problems)} mistake{'s' if len(problems) > 1 else ''}", err=True)
     return 2 if problems else 0
 
 

@@ -16,22 +16,12 @@ class Parameters(FaultParameters):
 
 
 async def inject(fault: PlannedFault, world: World) -> Injected:
-    """Evidence: the share read back; at the heal, how long the nodes were held back by it."""
+    """Evidence: the speed that each node confirms, and the CPU limit read back."""
 
-    async def throttled() -> float:
-        uses = await world.substrate.uses()
-        return sum(uses[name].throttled_s for name in fault.nodes)
+    async def slow(speed: float) -> str:
+        return "; ".join([await world.substrate.slow(world.node(name), speed) for name in fault.nodes])
 
-    before = await throttled()
-    speed = float(fault.parameters["speed"])
-    evidence = "; ".join([await world.substrate.slow(world.node(name), speed) for name in fault.nodes])
-
-    async def heal() -> str:
-        held_s = await throttled() - before
-        healed = "; ".join([await world.substrate.slow(world.node(name), 1.0) for name in fault.nodes])
-        return f"held back for {held_s:.2f} s in all; {healed}"
-
-    return Injected(evidence, heal)
+    return Injected(await slow(float(fault.parameters["speed"])), lambda: slow(1.0))
 
 
 KIND = FaultKind(

@@ -1,17 +1,23 @@
 """The inbox of a simulated node: that of a real one, with a wait that costs a simulation little."""
 
 import asyncio
+from math import inf
 
 from node_image.inbox import Inbox
 from node_image.runtime import Message
+from orchestrator.simulation.virtual_time import VirtualTimeLoop
 
 
 class VirtualInbox(Inbox):
-    """Bounds and order are inherited; only the wait differs, which `asyncio.timeout` makes ten times dearer."""
+    """Bounds and order are inherited; only the wait differs, which `asyncio.timeout` makes ten times dearer.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Waits that are given up are rare: all share one alarm, which is set anew when it has rung too early.
+    """
+
+    def __init__(self, loop: VirtualTimeLoop) -> None:
         super().__init__()
         self._loop = loop
+        self._alarm_s = inf
 
     async def get(self, within: float | None) -> Message | None:
         """The oldest message; None where none came within so many seconds (None: wait for ever)."""
@@ -19,20 +25,22 @@ class VirtualInbox(Inbox):
             if within is not None and within <= 0.0:
                 await asyncio.sleep(0)
             else:
-                await self._wait(within)
+                await self._wait(inf if within is None else self._loop.time() + within)
             if not self._waiting:
                 return None
         message = self._waiting.popleft()
         self._account(message, -1)
         return message
 
-    async def _wait(self, within: float | None) -> None:
-        until_s = None if within is None else self._loop.time() + within
-        timer = None if until_s is None else self._loop.call_at(until_s, self._arrived.set)
-        try:
-            while not self._waiting and (until_s is None or self._loop.time() < until_s):
-                self._arrived.clear()
-                await self._arrived.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
+    async def _wait(self, until_s: float) -> None:
+        while not self._waiting and self._loop.time() < until_s:
+            self._arrived.clear()
+            if until_s < self._alarm_s:
+                self._alarm_s = until_s
+                self._loop.schedule(until_s, VirtualInbox._ring, self)
+            await self._arrived.wait()
+
+    def _ring(self) -> None:
+        if self._loop.time() >= self._alarm_s:
+            self._alarm_s = inf
+            self._arrived.set()

@@ -68,7 +68,7 @@ class Life:
                     await changed
                 finally:
                     if timer is not None:
-                        timer.cancel()
+                        self._loop.cancel(timer)
                     self.account()
         finally:
             self._since_s = None

@@ -186,7 +186,7 @@ class Network:
             train.retimed()
             return
         train.first_s = now_s + max(0.0, train.first_s - now_s) * scale
-        train.handle.cancel()
+        self.loop.cancel(train.handle)
         step = self._enter if train.hop < len(train.route.links) else self._arrive
         train.handle = self.loop.schedule(train.first_s, step, train)
 

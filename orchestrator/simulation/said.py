@@ -7,28 +7,44 @@ from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from math import isfinite
 
-from node_image.recorder import measured
+from node_image.recorder import FLUSH_S, measured
 from node_image.records import METRICS
+from orchestrator.simulation.virtual_time import VirtualTimeLoop
 from orchestrator.substrates.base import NodeExit, NodeLine
 
 
 class Said:
-    """A queue with one reader, who is woken once for all that came meanwhile."""
+    """A queue with one reader, who hears of events and exits at once and of records a little later, as from a process.
 
-    def __init__(self) -> None:
+    So a simulation need not wake the reader for every single line.
+    """
+
+    def __init__(self, loop: VirtualTimeLoop) -> None:
+        self._loop = loop
         self._items: deque[NodeLine | NodeExit] = deque()
         self._more = asyncio.Event()
         self._closed = False
+        self._is_due = False  # the reader will be woken
+
+    def record(self, node: str, line: str) -> None:
+        """Append a record's line."""
+        self._items.append(NodeLine(node, line))
+        if not self._is_due:
+            self._is_due = True
+            self._loop.schedule(self._loop.time() + FLUSH_S, Said._wake, self)
 
     def put(self, item: NodeLine | NodeExit) -> None:
-        """Append a line or an exit."""
-        if not self._items:
-            self._more.set()
+        """Append an event or an exit."""
         self._items.append(item)
+        self._more.set()
 
     def close(self) -> None:
         """No more will come."""
         self._closed = True
+        self._more.set()
+
+    def _wake(self) -> None:
+        self._is_due = False
         self._more.set()
 
     async def __aiter__(self) -> AsyncIterator[NodeLine | NodeExit]:
@@ -48,10 +64,10 @@ def line_of(t: float, metric: str, value: float, labels: Mapping[str, str]) -> s
     value = float(value)
     if metric not in METRICS or not isfinite(value):
         return measured(t, metric, value, labels).to_line()  # raises what says why
-    text = _labels(*sorted(labels.items()) if len(labels) > 1 else labels.items())
+    text = _labels(tuple(labels.items())) if labels else "{}"
     return f'{{"t":{round(t, 6)!r},"metric":"{metric}","value":{value!r},"labels":{text}}}'
 
 
 @lru_cache(maxsize=65536)
-def _labels(*labels: tuple[str, str]) -> str:
-    return json.dumps(dict(labels), separators=(",", ":"))
+def _labels(labels: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps(dict(sorted(labels)), separators=(",", ":"))

@@ -11,6 +11,7 @@ import json
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +31,7 @@ from orchestrator.substrates.base import LinkCount, NodeExit, NodeLine, NodeUse
 
 KILLED = -9
 # Python's ordinary (700, 10, 10) would search through all that is under way, again and again: a fifth of the time.
-COLLECTION = (50_000, 20, 20)
+COLLECTION = (200_000, 20, 20)
 
 
 @dataclass
@@ -74,13 +75,13 @@ class Simulation:
         self._directory = directory
         self._placed = {node.name: _Placed(node) for node in plan.nodes}
         self._begun = False
-        self._said = Said()
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualTimeLoop):
             raise TypeError(f"a simulation runs on a VirtualTimeLoop, not on {type(loop).__name__}")
         self._loop = loop
+        self._said = Said(loop)
         self._collection = gc.get_threshold()
         gc.set_threshold(*COLLECTION)
         self._network = Network(self._plan, self._loop)
@@ -113,8 +114,8 @@ class Simulation:
             raise RunBrokeError(f"{node.name}: its learner could not be built: {error}") from error
         life = Life(self._loop)
         life.slow(placed.factor)
-        name, put = node.name, self._said.put
-        runtime = SimRuntime(node.spec, built, self._board, life, placed.disk, lambda line: put(NodeLine(name, line)))
+        tell = partial(self._said.record, node.name)
+        runtime = SimRuntime(node.spec, built, self._board, life, placed.disk, tell)
         placed.present = _Present(life, runtime)
         runtime.listen()
         self._event(node, "ready")
@@ -252,10 +253,9 @@ class Simulation:
         self._board.settle()
         return self._network.traffic()
 
-    async def output(self) -> AsyncIterator[NodeLine | NodeExit]:
+    def output(self) -> AsyncIterator[NodeLine | NodeExit]:
         """Lines and exits of all nodes, in the order in which they came about."""
-        async for item in self._said:
-            yield item
+        return aiter(self._said)
 
     async def collect(self, node: PlannedNode, into: Path) -> None:
         """Write down the node's last words and its checkpoint."""

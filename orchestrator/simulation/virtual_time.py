@@ -29,22 +29,8 @@ class DeadlockError(RunBrokeError):
     """Every task waits for something that nothing can bring about."""
 
 
-class Step(Handle):
-    """What `schedule` sets: a callback that belongs to no task."""
-
-    __slots__ = ("_argument", "_call")
-
-    def __init__(self, call: Callable[[T], object], argument: T) -> None:
-        self._call = call
-        self._argument = argument
-        self._cancelled = False
-
-    def cancel(self) -> None:
-        """Let it not happen."""
-        self._cancelled = True
-
-    def _run(self) -> None:
-        self._call(self._argument)
+# Virtual time, sequence, call, its argument. A list, so that it can be cancelled: `call` is then None.
+Step = list[Any]
 
 
 class VirtualTimeLoop(BaseEventLoop):
@@ -56,7 +42,7 @@ class VirtualTimeLoop(BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        self._timers: list[tuple[float, int, Handle]] = []
+        self._timers: list[Step] = []
         self._sequence = 0
         self._cancelled = 0
 
@@ -70,45 +56,49 @@ class VirtualTimeLoop(BaseEventLoop):
         """Call back at virtual time `when`; among equal times, in the order of the calls of this method."""
         timer = TimerHandle(when, callback, args, self, context)
         timer._scheduled = True  # type: ignore[attr-defined]  # makes cancel() tell the loop, as in BaseEventLoop
-        self._sequence += 1
-        heapq.heappush(self._timers, (when, self._sequence, timer))
+        self.schedule(when, _fire, timer)
         return timer
 
-    def schedule(self, when: float, callback: Callable[[T], object], argument: T) -> "Step":
-        """As `call_at`, at a third of its price: no context is copied, and what it raises ends the loop."""
-        step = Step(callback, argument)
+    def schedule(self, when: float, call: Callable[[T], object], argument: T) -> Step:
+        """As `call_at`, at a fifth of its price: no context is copied, and what it raises ends the loop.
+
+        `cancel` takes what is returned.
+        """
         self._sequence += 1
-        heapq.heappush(self._timers, (when, self._sequence, step))
+        step = [when, self._sequence, call, argument]
+        heapq.heappush(self._timers, step)
         return step
+
+    def cancel(self, step: Step) -> None:
+        """Let a step not happen."""
+        step[2] = None
 
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
         self._cancelled += bool(handle._scheduled)  # type: ignore[attr-defined]  # see call_at
         if self._cancelled > COMPACT_ABOVE and self._cancelled * 2 > len(self._timers):
-            self._timers = [entry for entry in self._timers if not entry[2].cancelled()]
+            self._timers = [step for step in self._timers if not _is_void(step)]
             heapq.heapify(self._timers)
             self._cancelled = 0
 
     def _run_once(self) -> None:
         timers, ready = self._timers, self._ready
-        while timers and timers[0][2].cancelled():
-            self._pop(timers)
+        while timers and _is_void(timers[0]):
+            self._cancelled -= heapq.heappop(timers)[2] is _fire
         if not ready and not self._stopping:
             if not timers:
                 raise DeadlockError(_deadlock(self))
-            self._now = max(self._now, timers[0][0])
-        while timers and timers[0][0] <= self._now:
-            ready.append(self._pop(timers))
+            if timers[0][0] > self._now:
+                self._now = timers[0][0]
+        now, due = self._now, []
+        while timers and timers[0][0] <= now:
+            due.append(heapq.heappop(timers))
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle.cancelled():
+            if not handle._cancelled:
                 handle._run()
-
-    def _pop(self, timers: list[tuple[float, int, Handle]]) -> Handle:
-        handle = heapq.heappop(timers)[2]
-        if isinstance(handle, TimerHandle):
-            handle._scheduled = False  # type: ignore[attr-defined]  # see call_at
-            self._cancelled -= handle.cancelled()
-        return handle
+        for _, _, call, argument in due:
+            if call is not None:
+                call(argument)
 
     def _write_to_self(self) -> None:
         """Wakes the loop from signal handlers and other threads; this loop never sleeps."""
@@ -140,6 +130,18 @@ class VirtualTimeLoop(BaseEventLoop):
     create_connection = create_server = create_datagram_endpoint = connect_accepted_socket = _refuse_io
     create_unix_connection = create_unix_server = connect_read_pipe = connect_write_pipe = _refuse_io
     subprocess_shell = subprocess_exec = getaddrinfo = getnameinfo = _refuse_io
+
+
+def _fire(timer: TimerHandle) -> None:
+    """What `call_at` has set comes about, unless it was cancelled."""
+    timer._scheduled = False  # type: ignore[attr-defined]  # see call_at
+    if not timer._cancelled:
+        timer._run()
+
+
+def _is_void(step: Step) -> bool:
+    call = step[2]
+    return call is None or (call is _fire and step[3]._cancelled)
 
 
 def _deadlock(loop: asyncio.AbstractEventLoop) -> str:

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,43 +29,13 @@ from orchestrator.substrates.base import LinkCount, NodeExit, NodeLine, NodeUse
 from orchestrator.substrates.calibration import Calibration
 from orchestrator.substrates.control_groups import ControlGroup, find_mounts
 from orchestrator.substrates.networks import NETWORKS
+from orchestrator.substrates.placed import Placed
 from orchestrator.substrates.processes import ForkServer, NodeProcess
 
 STARTS_AT_ONCE = 8
 INIT_WITHIN_S = 120.0
 STOP_WITHIN_S = 20.0
-HEADROOM = 1.5  # of the CPU share: the control group bounds a node, pacing its work makes it exact (ADR 3)
-WAITING_TOLERANCE = (
-    0.25  # of the run, summed over threads: time ready to compute, within its share, while others had the CPU
-)
 MEMORY_FLOOR_BYTES = 512 << 20  # torch's own pages alone pass a small board's memory: below this no limit is set
-
-
-@dataclass
-class _Placed:
-    """A node's place: its host, its groups, its present process, and what it has used."""
-
-    node: PlannedNode
-    netns_pid: int
-    group: ControlGroup
-    folder: Path
-    process: NodeProcess | None = None
-    share: float | None = None  # of its ordinary speed on this host; None: no limit
-    factor: float = 1.0  # what a fault leaves of its speed
-    busy_s: float = 0.0
-    cpu_seen_s: float = 0.0
-    waited_s: float = 0.0  # ready to run while others had the CPU, over all its lives
-    waited_before_s: float = 0.0  # the same, of lives that have ended
-    notes: list[str] = field(default_factory=list)
-
-    def account(self) -> None:
-        """Turn the CPU time used since last asked into busy time of the device, at the share in force."""
-        cpu_s = self.group.cpu_s()
-        scale = self.share or 1.0  # a straggler is as busy as before, only for longer: its factor does not count
-        self.busy_s += (cpu_s - self.cpu_seen_s) / scale
-        self.cpu_seen_s = cpu_s
-        if self.process is not None:
-            self.waited_s = self.waited_before_s + _waited_s(self.process.pid)
 
 
 class MininetSubstrate:
@@ -85,7 +54,7 @@ class MininetSubstrate:
         self._server = ForkServer()
         self._shaper = shaper
         self._network = NETWORKS[shaper]()
-        self._placed: dict[str, _Placed] = {}
+        self._placed: dict[str, Placed] = {}
         self._output: asyncio.Queue[NodeLine | NodeExit | None] = asyncio.Queue()
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._begun_at: float | None = None
@@ -107,7 +76,7 @@ class MininetSubstrate:
                 group.make()
                 folder = self._directory / "nodes" / node.name
                 folder.mkdir(parents=True, exist_ok=True)
-                self._placed[node.name] = _Placed(node, hosts[node.name], group, folder)
+                self._placed[node.name] = Placed(node, hosts[node.name], group, folder)
             stack.push_async_callback(self._network.close)
             await self._network.open(self._directory / "fabric.log")
             await self._server.ready()
@@ -136,7 +105,7 @@ class MininetSubstrate:
         async with self._starting:
             await self._start(placed, node.spec)
 
-    async def _start(self, placed: _Placed, spec: NodeSpec) -> None:
+    async def _start(self, placed: Placed, spec: NodeSpec) -> None:
         process = NodeProcess(placed.node.name, placed.folder, self._output)  # type: ignore[arg-type]  # never sends None
         request = {
             "fork": placed.node.name,
@@ -147,36 +116,29 @@ class MininetSubstrate:
         if placed.node.profile.memory_bytes >= MEMORY_FLOOR_BYTES:
             placed.group.set_memory(placed.node.profile.memory_bytes)
         await process.start(self._server, request)
-        placed.process = process
-        placed.waited_before_s = placed.waited_s
+        placed.live(process)
         init = {"do": "init", "run_id": self._run_id, "secret": self._secret, "state_dir": str(placed.folder / "state")}
         await process.init(init, INIT_WITHIN_S)
         if self._begun_at is not None:
-            self._set_speed(placed)
-            process.tell({"do": "start", "start_at": self._begun_at})
+            self._set_to_work(placed)
 
     async def begin(self) -> None:
         """Give every node its CPU share and the instant at which all set to work."""
         for placed in self._placed.values():
             if placed.process is not None and placed.node.profile.slowed:
                 placed.share = await self._calibration.share(placed.node, placed.process)
-            self._set_speed(placed)
-            placed.cpu_seen_s = placed.group.cpu_s()
+            placed.begin()
         self._begun_at = time.monotonic() + 0.05 + 0.001 * len(self._placed)
         await self._network.epoch(self._begun_at)
         for placed in self._placed.values():
-            if placed.process is not None:
-                placed.process.tell({"do": "start", "start_at": self._begun_at})
+            self._set_to_work(placed)
         await asyncio.sleep(self._begun_at - time.monotonic())
 
-    def _set_speed(self, placed: _Placed) -> tuple[int, int] | None:
-        """Let its work take as long as on the device, and limit its control group to a little more than that needs."""
-        slowed = placed.node.profile.slowed
+    def _set_to_work(self, placed: Placed) -> None:
+        placed.bound()
         if placed.process is not None:
-            placed.process.tell({"do": "slow", "factor": 1 / placed.factor if slowed or placed.factor < 1 else None})
-        if placed.share is None and placed.factor == 1.0:
-            return placed.group.set_share(None)
-        return placed.group.set_share(HEADROOM * (placed.share or 1.0) * placed.factor)
+            placed.process.tell({"do": "slow", "factor": placed.pace()})
+            placed.process.tell({"do": "start", "start_at": self._begun_at})
 
     async def ask(self, node: PlannedNode, command: dict[str, Any]) -> dict[str, Any]:
         """Send a ready node a command and wait for its answer."""
@@ -222,28 +184,15 @@ class MininetSubstrate:
 
     async def pause(self, node: PlannedNode) -> str:
         """Freeze its control group; the kernel confirms."""
-        placed = self._placed[node.name]
-        placed.account()
-        await placed.group.freeze(True)
-        placed.notes.append(f"cpu at freeze {placed.group.cpu_s():.6f}")
-        return f"{node.name}: frozen"
+        return await self._placed[node.name].freeze()
 
     async def resume(self, node: PlannedNode) -> str:
         """Thaw it; says how much CPU it used while frozen."""
-        placed = self._placed[node.name]
-        frozen_at = float(placed.notes.pop().rsplit(" ", 1)[1])
-        used = placed.group.cpu_s() - frozen_at
-        await placed.group.freeze(False)
-        return f"{node.name}: thawed, {used * 1e3:.1f} ms of CPU used while frozen"
+        return await self._placed[node.name].thaw()
 
     async def slow(self, node: PlannedNode, factor: float) -> str:
-        """Scale its speed and its CPU share."""
-        placed = self._placed[node.name]
-        placed.account()
-        placed.factor = factor
-        found = self._set_speed(placed)
-        text = "no limit" if found is None else f"{found[0]} of every {found[1]} us"
-        return f"{node.name}: CPU share read back as {text}"
+        """Scale its speed and the bound of its CPU."""
+        return await self._placed[node.name].slow(factor)
 
     async def shape(self, link: DirectedLink, shape: LinkShape, *, up: bool = True) -> str:
         """Change a link in the fabric."""
@@ -255,14 +204,7 @@ class MininetSubstrate:
 
     async def uses(self) -> dict[str, NodeUse]:
         """CPU and memory from the control groups: what the node has beside the pages it shares with the fork server."""
-        found = {}
-        for name, placed in self._placed.items():
-            placed.account()
-            group = placed.group
-            found[name] = NodeUse(
-                placed.cpu_seen_s, placed.busy_s, group.throttled_s(), group.memory_bytes(), placed.share
-            )
-        return found
+        return {name: placed.use() for name, placed in self._placed.items()}
 
     async def links(self) -> dict[str, LinkCount]:
         """Counters of the fabric."""
@@ -294,17 +236,9 @@ class MininetSubstrate:
 
     async def fidelity(self) -> list[Check]:
         """What the network watched of itself; how long nodes waited for a CPU beyond their share."""
-        checks = await self._network.fidelity()
-        for name, placed in self._placed.items():
-            lasted = self.now() if self._begun_at is not None else 0.0
-            waited = placed.waited_s / lasted if lasted > 0 else 0.0
-            if placed.share is None:
-                ok = waited <= WAITING_TOLERANCE
-                checks.append(Check("waiting_for_cpu_ratio", name, 0.0, waited, WAITING_TOLERANCE, ok))
-            else:
-                why = "not compared: being held back by its own share counts; see step_time_ratio"
-                checks.append(Check("waiting_for_cpu_ratio", name, None, waited, None, None, why))
-        return checks
+        lasted_s = self.now()
+        waiting = [placed.waiting(lasted_s) for placed in self._placed.values()]
+        return [*await self._network.fidelity(), *waiting]
 
     def _lay(self, stack: AsyncExitStack) -> dict[str, int]:
         """One Mininet host a node, and what the links need; returns the pid that holds each node's namespace."""
@@ -370,12 +304,3 @@ def _without_pacing(pid: int) -> str:
             return file.read_text().strip()
     finally:
         os.close(namespace)
-
-
-def _waited_s(pid: int) -> float:
-    """Seconds for which the threads of a process were ready to run while others had the CPU (schedstat, 2nd field)."""
-    waited = 0
-    for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with suppress(OSError):
-            waited += int(task.read_text().split()[1])
-    return waited / 1e9

@@ -42,18 +42,24 @@ def print_table(title: str, columns: Sequence[Column], rows: Sequence[Sequence[s
         _print_lists(columns, rows)
 
 
-def print_line(text: str = "", style: str = "", *, indent: int = 0) -> None:
-    """A line of the result on stdout; with an indent it is wrapped at words in a window, indented from line two on."""
+def print_line(text: str = "", style: str = "", *, indent: int = 0, styled: int | None = None) -> None:
+    """A line of the result on stdout; with an indent it is wrapped at words in a window, indented from line two on.
+
+    Of the text the first `styled` characters have the style, or all of them.
+    """
     console = _results()
     lines = [text]
     if indent and console.is_terminal:
         held = UNIT.sub(rf"\1{HOLD}\2", text)
-        margin = " " * min(indent, console.width // 3)
+        margin = " " * min(indent, console.width // 2)
         lines = textwrap.wrap(
             held, console.width, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
         )
-    for line in lines:
-        console.print(_plain(line.replace(HOLD, " ")), style=style, soft_wrap=True)
+    for number, line in enumerate(lines):
+        shown = _plain(line.replace(HOLD, " "))
+        if styled is None or number == 0:
+            shown.stylize(style, 0, styled)
+        console.print(shown, soft_wrap=True)
 
 
 def _print_grid(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

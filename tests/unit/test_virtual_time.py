@@ -141,7 +141,7 @@ def test_what_a_step_raises_ends_the_loop() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        loop.schedule(1.0, fail, None).cancel()
+        loop.cancel(loop.schedule(1.0, fail, None))
         loop.schedule(2.0, fail, None)
         await asyncio.sleep(3)
 
