@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from orchestrator.command import attempt
 from orchestrator.errors import MachineCannotError, UsageError
 from orchestrator.outcome import RunOptions
 from orchestrator.plan import Plan
@@ -65,6 +66,10 @@ def _mininet_missing() -> list[str]:
             missing.append(f"{command} is missing (apt-get install {package}, or make setup)")
     if find_spec("mininet") is None:
         missing.append("Mininet's Python package is missing (make setup)")
+    if not missing:
+        works, said = attempt(("mnexec", "-n", "true"))
+        if not works:  # Mininet itself would wait for its first shell for ever
+            missing.append(f"mnexec cannot make a network namespace here ({said}); in a chroot, mount its root first")
     return missing
 
 
