@@ -14,17 +14,18 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from analysis import tables
 from analysis.headlines import short_labels
-from analysis.load import Run
+from analysis.load import FaultWindow, Run
 from orchestrator import quantities
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 SIZE_IN = (7.2, 3.5)
-OVERVIEW_IN = (9.4, 3.7)
+OVERVIEW_IN = (9.4, 3.8)
 INK = "#30343b"
 COSTS = {"sent_payload_bytes": "payload sent by all nodes", "sent_wire_bytes": "bytes on the wire, all nodes"}
 
@@ -72,7 +73,8 @@ def family(label: str) -> str:
 def looks(runs: Sequence[Run]) -> list[Look]:
     """The look of each run."""
     families = list(dict.fromkeys(family(run.label) for run in runs))
-    by_family = {each: Look(number, name) for number, (each, name) in enumerate(zip(families, short_labels(families)))}
+    names = short_labels(families)
+    by_family = {each: Look(number, name) for number, (each, name) in enumerate(zip(families, names, strict=True))}
     return [by_family[family(run.label)] for run in runs]
 
 
@@ -91,27 +93,15 @@ def accuracy_against(runs: Sequence[Run], metric: str) -> Figure:
 
 
 def overview(runs: Sequence[Run], metric: str = "sent_payload_bytes") -> Figure:
-    """Accuracy over time and, beside it, against what it cost; each run's end is marked with its cost."""
-    figure, (left, right) = _panels(OVERVIEW_IN, 2)
+    """Accuracy over time and, beside it, against what it cost; the legend says what each run cost in all."""
+    figure, (left, right) = _panels(OVERVIEW_IN, 2, margin_in=0.14)
     _draw_over_time(left, runs)
+    _draw_against(right, runs, metric)
     right.set_ylabel("")
-    for look, line in zip(looks(runs), _draw_against(right, runs, metric), strict=True):
-        if not line.values:
-            continue
-        cost, accuracy = line.times_s[-1], line.values[-1]
-        right.plot(cost, accuracy, "o", color=look.colour, markersize=5.5, clip_on=False, zorder=5)
-        is_left = cost < right.get_xlim()[1] / 4  # of the panel: there the text has room beside the mark
-        right.annotate(
-            quantities.of_metric(metric, cost),
-            (cost, accuracy),
-            xytext=(9, 0) if is_left else (0, -9),
-            textcoords="offset points",
-            ha="left" if is_left else "center",
-            va="center" if is_left else "top",
-            color=look.colour,
-            fontsize=9.5,
-            fontweight="bold",
-        )
+    legend = right.get_legend()
+    if legend is not None and len(runs) == len(legend.get_texts()):
+        for text, run in zip(legend.get_texts(), runs, strict=True):
+            text.set_text(f"{text.get_text()}, {quantities.of_metric(metric, run.summary.get(metric))} in all")
     return figure
 
 
@@ -133,7 +123,7 @@ def energy_by_component(runs: Sequence[Run]) -> Figure:
         axes.set_xlabel("energy of all nodes")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(quantities.with_unit(value, "J"))))
         if any(left):
-            figure.legend(loc="outside upper left", ncols=5, frameon=False)
+            figure.legend(loc="outside upper left", ncols=5, frameon=False, labelcolor=INK)
     return figure
 
 
@@ -156,15 +146,15 @@ def save(figure: Figure, path: Path, about: str = "") -> None:
         figure.savefig(path, dpi=160, metadata=metadata)
 
 
-def _panels(size_in: tuple[float, float], count: int) -> tuple[Figure, list[Axes]]:
+def _panels(size_in: tuple[float, float], count: int, margin_in: float = 0.04) -> tuple[Figure, list[Axes]]:
     """Panels side by side, each with accuracy upwards."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size_in, layout="constrained")
+        figure = Figure(figsize=size_in, layout=ConstrainedLayoutEngine(w_pad=margin_in, h_pad=margin_in, wspace=0.05))
         panels: list[Axes] = list(figure.subplots(1, count, squeeze=False, sharey=True)[0])
     for axes in panels:
         axes.set_ylabel("accuracy on the global test set")
-        axes.set_ylim(0, 1)
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        axes.set_ylim(0, 1.02)  # a line at 100 % is not cut in half
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0, symbol=" %"))
     return figure, panels
 
 
@@ -174,20 +164,26 @@ def _draw_over_time(axes: Axes, runs: Sequence[Run]) -> None:
     if runs:
         _shade_faults(axes, runs[0])
         axes.set_xlim(0, max((run.stop_after_s for run in runs), default=1.0) or None)
-    if len(axes.get_legend_handles_labels()[0]) > 1:
-        axes.legend(loc="lower right", frameon=False)
+    _legend(axes)
 
 
-def _draw_against(axes: Axes, runs: Sequence[Run], metric: str) -> list[tables.Series]:
+def _draw_against(axes: Axes, runs: Sequence[Run], metric: str) -> None:
     lines = [tables.against(tables.accuracy(run), tables.cumulative(run, metric)) for run in runs]
     axes.set_xlabel(COSTS.get(metric, quantities.words(metric)))
     _draw_lines(axes, runs, lines)
+    for look, line in zip(looks(runs), lines, strict=True):
+        if line.values:  # a mark at its end: runs that spend next to nothing would not be seen
+            end = line.times_s[-1], line.values[-1]
+            axes.plot(*end, "o", color=look.colour, markersize=5.5, clip_on=False, zorder=5)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(quantities.of_metric(metric, value))))
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
     if len(axes.get_legend_handles_labels()[0]) > 1:
-        axes.legend(loc="lower right", frameon=False)
-    return lines
+        axes.legend(loc="lower right", frameon=False, labelcolor=INK)
 
 
 def _draw_lines(axes: Axes, runs: Sequence[Run], lines: Sequence[tables.Series]) -> None:
@@ -214,7 +210,7 @@ def _shade_faults(axes: Axes, run: Run) -> None:
         heal_s = run.stop_after_s if fault.heal_s is None else fault.heal_s
         axes.axvspan(fault.at_s, heal_s, color="#f3d9b1", alpha=0.45, linewidth=0, zorder=0)
         axes.annotate(
-            f"{fault.kind} ({len(fault.victims)})",
+            _fault_text(run, fault),
             ((fault.at_s + heal_s) / 2, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, 4),
@@ -224,6 +220,14 @@ def _shade_faults(axes: Axes, run: Run) -> None:
             fontsize=9,
             color="#8a5a12",
         )
+
+
+def _fault_text(run: Run, fault: FaultWindow) -> str:
+    """`dropout of 3 of 10 devices` where there is room for it, else `dropout (3)`."""
+    devices = {node["name"] for node in run.plan.get("nodes", ()) if node["role"] == "device"}
+    if len(run.faults) == 1 and devices.issuperset(fault.victims):
+        return f"{fault.kind} of {len(fault.victims)} of {len(devices)} devices"
+    return f"{fault.kind} ({len(fault.victims)})"
 
 
 def _tick(text: str) -> str:

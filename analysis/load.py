@@ -78,6 +78,13 @@ class Run:
             for fault in self.plan.get("faults", ())
         )
 
+    def fact(self, key: str) -> str:
+        """A text that says where the run lived (`substrate`, `shaper`); `unknown` if nobody wrote it down."""
+        for source in (self.environment, self.environment.get("substrate_facts", {}), self.result):
+            if isinstance(source, Mapping) and isinstance(source.get(key), str):
+                return str(source[key])
+        return "unknown"
+
     def of(self, metric: str) -> Iterator[NodeRecord]:
         """The records of one metric, in order of time."""
         return (entry for entry in self.records if entry.record.metric == metric)

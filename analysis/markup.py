@@ -42,9 +42,18 @@ def coloured(text: str, kind: str) -> Cell:
     return f"<b{_class(kind)}>{escape(text)}</b>"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1, html: Sequence[int] = ()) -> str:
-    """A table. The columns after the first `texts` are numbers, flush right; those in `html` are not escaped."""
-    kinds = ["" if index < texts else "number" for index in range(len(header))]
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    texts: int = 1,
+    html: Sequence[int] = (),
+    whole: Sequence[int] = (),
+) -> str:
+    """A table. The columns after the first `texts` are numbers, flush right; those in `html` are not escaped; numbers
+    and those in `whole` are not broken into lines.
+    """
+    kinds = ["whole" if index in whole else "" if index < texts else "number" for index in range(len(header))]
     head = "".join(f"<th{_class(kind)}>{escape(name)}</th>" for kind, name in zip(kinds, header, strict=True))
     lines = []
     for row in rows:

@@ -84,16 +84,35 @@ def worth(checks: Sequence[Check]) -> str:
 def sentence(line: Line) -> str:
     """A line as a sentence: what, of whom, what was found against what was asked."""
     who = line.where[0] if len(line.where) == 1 else f"{len(line.where)} of them, worst {line.worst['where']}"
-    found = measured(line.what, line.worst["found"]) if line.found else line.why or "nothing came back"
-    return f"{line.title} ({who}): {found}, {asked(line)}"
+    seen = measured(line.what, line.worst["found"]) if line.found else line.why or "nothing came back"
+    wanted = asked(line)
+    return f"{line.title} ({who}): {seen}, {'' if wanted.startswith('at most') else 'asked '}{wanted}"
 
 
 def asked(line: Line) -> str:
-    """What was asked, with the tolerance: `asked 70.1 ms ± 1.40 ms`, or `at most 25.0 %` where zero is wanted."""
-    if line.asked is None or line.tolerance is None:
-        return "not compared" if line.asked is None else f"asked {measured(line.what, line.asked)}"
+    """What was asked, with the tolerance: `70.1 ms ± 1.40 ms`, or `at most 25.0 %` where zero is wanted."""
+    if line.asked is None:
+        return "-"
+    wanted = measured(line.what, line.asked)
+    if not line.tolerance:
+        return wanted
     tolerance = measured(line.what, line.tolerance)
-    return f"at most {tolerance}" if line.asked == 0 else f"asked {measured(line.what, line.asked)} ± {tolerance}"
+    return f"at most {tolerance}" if line.asked == 0 else _in_one_unit(wanted, "±", tolerance)
+
+
+def found(line: Line) -> str:
+    """What was found, from the least to the greatest; why, if nothing was compared or it needs a word."""
+    if line.ok is None or line.found is None:
+        return line.why or "nothing came back"
+    least, most = (measured(line.what, value) for value in line.found)
+    text = least if least == most else _in_one_unit(least, "to", most)
+    return f"{text}; {line.why}" if line.why and not line.ok else text
+
+
+def _in_one_unit(first: str, between: str, second: str) -> str:
+    """`19.8 to 20.2 Mbit/s`, where both have the unit."""
+    number, _, unit = first.partition(" ")
+    return f"{number if second.endswith(f' {unit}') else first} {between} {second}"
 
 
 def measured(what: str, value: float | None) -> str:
@@ -108,26 +127,28 @@ def measured(what: str, value: float | None) -> str:
 
 
 def error(line: Line) -> str:
-    """How far the worst check is from what was asked, with its sign; `-` where there is nothing to compare."""
-    found = line.worst["found"]
-    if line.asked is None or found is None:
+    """How far the worst check is from what was asked, with its sign, relative for rates; `-` where nothing compares."""
+    worst = line.worst["found"]
+    if line.asked is None or worst is None or line.ok is None:
         return "-"
-    off = found - line.asked
-    sign = "+" if off > 0 else "-" if off < 0 else "±"
-    text = f"{sign}{measured(line.what, abs(off))}"
-    relative = line.what in ("rtt_s", "rate_bps") and line.asked
-    return f"{text} ({100 * off / line.asked:+.1f} %)" if relative else text
+    off = worst - line.asked
+    if off == 0:
+        return "none"
+    if line.what == "rate_bps":
+        percent = 100 * off / line.asked
+        return f"{percent:+.1f} %" if abs(percent) >= 0.05 else "under 0.1 %"
+    return f"{'+' if off > 0 else '-'}{measured(line.what, abs(off))}"
 
 
 def _line(group: Sequence[Check]) -> Line:
-    found = [check["found"] for check in group if check["found"] is not None]
+    values = [check["found"] for check in group if check["found"] is not None]
     first = group[0]
     return Line(
         what=first["what"],
         where=tuple(check["where"] for check in group),
         asked=first["asked"],
         tolerance=first["tolerance"],
-        found=(min(found), max(found)) if found else None,
+        found=(min(values), max(values)) if values else None,
         worst=max(group, key=_distance),
         ok=first["ok"],
         why=first["why"],

@@ -11,18 +11,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from analysis import figures, markup, receipt, tables
+from analysis import figures, markup, tables, trust
 from analysis.headlines import headlines, short_labels
 from analysis.load import Run
+from analysis.trust import Names
 from orchestrator import quantities
 
-VERDICT_MARKS = {"met": "✓ met", "missed": "✗ missed", "unknown": "? unknown"}
+VERDICT_MARKS = {"met": "✓", "missed": "✗ missed", "unknown": "? unknown"}
 RUNS_BESIDE = 5  # with more, runs are rows and not columns
-REAL = """Accuracy, bytes and times are measured, on real processes and real packets; what is emulated is the links and
-how slow the devices are, and the receipt says how truly. Energy is modelled, from the device profiles."""
-SIMULATED = """Accuracy and payload are measured, on real learning. Times are those of a virtual clock: computing is charged
-by the device profiles' cost model, links are simulated packet by packet, and so are the bytes on the wire. Energy is
-modelled, from the device profiles."""
 ABOUT_MACHINE = ("commit", "cpu", "cores", "kernel", "machine", "python")
 
 
@@ -31,10 +27,10 @@ def render(runs: Sequence[Run]) -> str:
     first = runs[0]
     names = dict(zip((run.directory for run in runs), short_labels([run.label for run in runs]), strict=True))
     sections = (
-        _setting(runs),
+        _setting(runs, names),
         _verdict(runs, names),
         _results(runs, names),
-        _trust(runs, names),
+        trust.section(runs, names),
         _accuracy(runs),
         _bytes(runs, names),
         _energy(runs),
@@ -51,10 +47,7 @@ def render(runs: Sequence[Run]) -> str:
     )
 
 
-Names = Mapping[Path, str]  # short names of the runs, by their directories
-
-
-def _setting(runs: Sequence[Run]) -> str:
+def _setting(runs: Sequence[Run], names: Names) -> str:
     run = runs[0]
     devices = [node for node in run.plan.get("nodes", ()) if node["role"] == "device"]
     groups: dict[str, list[Mapping[str, Any]]] = {}
@@ -66,11 +59,11 @@ def _setting(runs: Sequence[Run]) -> str:
         ("directed links", str(len(run.plan.get("links", ())))),
         ("length", quantities.seconds(run.stop_after_s)),
         ("seed", _all(str(other.plan.get("seed", "?")) for other in runs)),
-        ("substrate", _all(_fact(other, "substrate") for other in runs)),
-        ("shaper", _all(_fact(other, "shaper") for other in runs)),
+        ("substrate", _all(other.fact("substrate") for other in runs)),
+        ("shaper", _all(other.fact("shaper") for other in runs)),
     ]
     if len(runs) > 1:
-        rows.insert(0, ("runs", ", ".join(other.label for other in runs)))
+        rows.insert(0, ("runs", ", ".join(names.values())))
     return markup.section("Setting", markup.definitions(rows))
 
 
@@ -78,21 +71,27 @@ def _verdict(runs: Sequence[Run], names: Names) -> str:
     states: dict[str, list[str]] = {}
     for run in runs:
         states.setdefault(_status(run), []).append(names[run.directory])
-    ended = "; ".join(f"{', '.join(who)}: {state}" if len(runs) > 1 else state for state, who in states.items())
     if len(states) == 1:
-        ended = next(iter(states))
-    rows = []
+        ended = markup.paragraph("".join(f"{state[:1].upper()}{state[1:]}." for state in states))
+    else:
+        ended = markup.items(f"{', '.join(who)}: {state}" for state, who in states.items())
+    rows: dict[str, dict[Path, str]] = {}
     for run in runs:
         for found in run.result.get("expectations", ()):
             metric = found["metric"]
             text = quantities.words(metric) + found["text"].removeprefix(metric)
-            verdict = markup.coloured(VERDICT_MARKS.get(found["verdict"], found["verdict"]), found["verdict"])
-            rows.append([text, names[run.directory], quantities.of_metric(metric, found["found"]), verdict])
-    rows.sort(key=lambda row: row[0])
+            cell = f"{escape(quantities.of_metric(metric, found['found']))} {_verdict_mark(found['verdict'])}"
+            rows.setdefault(text, {})[run.directory] = cell
     if not rows:
-        return markup.section("Verdict", markup.paragraph(f"{ended}. The scenario expects nothing in particular."))
-    columns = ["expected", "run", "found", "verdict"]
-    return markup.section("Verdict", markup.paragraph(f"{ended}."), markup.table(columns, rows, texts=4, html=(3,)))
+        return markup.section("Verdict", ended, markup.paragraph("The scenario expects nothing in particular."))
+    cells = [[text, *(found.get(run.directory, "-") for run in runs)] for text, found in rows.items()]
+    labels = [names[run.directory] if len(runs) > 1 else "found" for run in runs]
+    table = markup.table(["expected", *labels], cells, html=range(1, len(runs) + 1))
+    return markup.section("Verdict", ended, table)
+
+
+def _verdict_mark(verdict: str) -> str:
+    return markup.coloured(VERDICT_MARKS.get(verdict, verdict), verdict)
 
 
 def _results(runs: Sequence[Run], names: Names) -> str:
@@ -105,70 +104,6 @@ def _results(runs: Sequence[Run], names: Names) -> str:
     else:
         table = markup.table(["run", *titles], [[label, *row] for label, row in zip(labels, cells, strict=True)])
     return markup.section("Results", table)
-
-
-def _trust(runs: Sequence[Run], names: Names) -> str:
-    parts = [markup.paragraph(SIMULATED if _fact(runs[0], "substrate") == "simulation" else REAL)]
-    parts.append(_receipt(runs, names))
-    for run in runs:
-        checks = run.receipt.get("checks", ())
-        notes = [note for note in run.result.get("notes", ()) if not receipt.tells(checks, note)]
-        lines = [*notes, *(f"run directory: {problem}" for problem in run.problems)]
-        if lines:
-            parts.append(markup.heading(f"Notes on {names[run.directory]}") + markup.items(lines))
-    return markup.section("What to believe: receipt and notes", *parts)
-
-
-def _receipt(runs: Sequence[Run], names: Names) -> str:
-    """One table for all runs: a line for each group of checks that asked for the same, with the worst of them."""
-    without = [names[run.directory] for run in runs if not run.receipt]
-    parts = []
-    if without:
-        who = f" ({', '.join(without)})" if len(runs) > 1 else ""
-        parts.append(f"No receipt{who}: nothing says that links and computing were as asked.")
-    checks = [
-        {**check, "run": names[run.directory] if len(runs) > 1 else ""}
-        for run in runs
-        for check in run.receipt.get("checks", ())
-    ]
-    if not checks and not without:
-        parts.append("The receipt is empty: simulated links and computing are as asked by construction.")
-    if not checks:
-        return "".join(map(markup.paragraph, parts))
-    rows = [
-        [_mark(line.ok), line.title, _of(line), receipt.asked(line), _found(line), receipt.error(line), _worst(line)]
-        for line in receipt.lines(checks)
-    ]
-    remedies = dict.fromkeys(line.remedy for line in receipt.failures(checks))
-    parts.append(f"The receipt: {receipt.worth(checks)}.")
-    parts += [f"What helps: {remedy}." for remedy in remedies]
-    columns = ["", "what", "of", "asked", "found", "worst error", "where"]
-    return "".join(map(markup.paragraph, parts)) + markup.table(columns, rows, texts=7, html=(0,))
-
-
-def _mark(ok: bool | None) -> str:
-    return "" if ok is None else markup.coloured("✓", "met") if ok else markup.coloured("✗", "missed")
-
-
-def _of(line: receipt.Line) -> str:
-    where = dict.fromkeys(line.where)
-    kind = "links" if all(">" in each for each in where) else "nodes"
-    return next(iter(where)) if len(where) == 1 else f"{len(where)} {kind}"
-
-
-def _found(line: receipt.Line) -> str:
-    if line.ok is None or line.found is None:
-        return line.why or "nothing came back"
-    least, most = (receipt.measured(line.what, value) for value in line.found)
-    found = least if least == most else f"{least} to {most}"
-    return f"{found}; {line.why}" if line.why and not line.ok else found
-
-
-def _worst(line: receipt.Line) -> str:
-    """Where it was worst, if that is not said already; nowhere, if all was exactly as asked."""
-    if line.ok is None or line.worst["found"] == line.asked:
-        return ""
-    return ", ".join(filter(None, (line.worst["run"], line.worst["where"] if len(set(line.where)) > 1 else "")))
 
 
 def _accuracy(runs: Sequence[Run]) -> str:
@@ -250,7 +185,10 @@ def _faults(runs: Sequence[Run], names: Names) -> str:
             ]
             blocks.setdefault(title, []).append([names[run.directory], *row] if len(runs) > 1 else row)
     columns = [*(["run"] if len(runs) > 1 else []), "began", "ended", "evidence"]
-    parts = [markup.heading(title) + markup.table(columns, rows, texts=4) for title, rows in blocks.items()]
+    instants = (len(columns) - 3, len(columns) - 2)
+    parts = [
+        markup.heading(title) + markup.table(columns, rows, texts=4, whole=instants) for title, rows in blocks.items()
+    ]
     return markup.section("Faults", *(parts or [markup.paragraph("Nothing was made to go wrong.")]))
 
 
@@ -266,8 +204,8 @@ def _repeat(runs: Sequence[Run]) -> str:
     commands: dict[tuple[str, str], str] = {}
     for run in runs:
         arguments = run.arguments
-        if "substrate=" not in arguments and _fact(run, "substrate") != "unknown":
-            arguments += f" --substrate {_fact(run, 'substrate')}"
+        if "substrate=" not in arguments and run.fact("substrate") != "unknown":
+            arguments += f" --substrate {run.fact('substrate')}"
         command = f"edgebed run {run.directory / 'scenario.yaml'} {arguments.strip()}"
         commands.setdefault((run.name, arguments), command)
     facts = runs[0].environment
@@ -288,13 +226,6 @@ def _status(run: Run) -> str:
     if status == "degraded":
         status = "degraded: not all was as the plan asked, so the figures may mislead"
     return f"{status} (exit code {run.result.get('exit_code')})"
-
-
-def _fact(run: Run, key: str) -> str:
-    for source in (run.environment, run.environment.get("substrate_facts", {}), run.result):
-        if isinstance(source, Mapping) and isinstance(source.get(key), str):
-            return str(source[key])
-    return "unknown"
 
 
 def _all(texts: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """Tables and series out of runs: pure, no files, no drawing."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 

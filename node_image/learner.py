@@ -178,12 +178,11 @@ class Learner:
         network = self.network
         np.copyto(network.buffer, self._held())
         step = self.rule.begin(self.rule_parameters, network, proximal)
-        losses, sizes = [], []
+        total, samples = 0.0, 0
         for batch in self._batches(there, steps, rng):
-            losses.append(step(*self._minibatch(batch)))
-            sizes.append(len(batch))
-        samples = sum(sizes)
-        loss = sum(float(each) * size for each, size in zip(losses, sizes, strict=True)) / samples
+            total += float(step(*self._minibatch(batch))) * len(batch)
+            samples += len(batch)
+        loss = total / samples
         if not (math.isfinite(loss) and np.isfinite(network.buffer).all()):
             raise DivergedError(f"the loss is {loss} after {steps} steps; try a smaller learning_rate")
         self._weights = network.buffer.copy()
@@ -200,22 +199,18 @@ class Learner:
                 yield order[start : start + size]
 
     def _minibatch(self, batch: Indices) -> "tuple[torch.Tensor, torch.Tensor]":
-        import torch
-
         if self._pool is not None:
             x, y = self._pool.x[batch], self._pool.y[batch]
         else:
             chosen = self.own[batch]
             x, y = self.task.train_x[chosen], self.task.train_y[chosen]
-        return self._as_input(x), torch.from_numpy(y)
+        return self._as_input(x), self.network.tensor(y)
 
     def _as_input(self, x: Samples) -> "torch.Tensor":
-        import torch
-
         scaled = np.multiply(x, np.float32(self.task.scale), dtype=np.float32)
         if self.task.offset:
             scaled += np.float32(self.task.offset)
-        return torch.from_numpy(scaled)
+        return self.network.tensor(scaled)
 
 
 def build(spec: NodeSpec) -> Learner:

@@ -7,7 +7,7 @@ axpy, whatever the number of layers.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ class Network:
     buffer: NDArray[np.float32]
     macs: int
     ops: int
+    tensor: Callable[[NDArray[Any]], "torch.Tensor"]  # torch.from_numpy: an array's memory as a tensor
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -56,4 +57,5 @@ def flatten(architecture: Architecture) -> Network:
         each.data = weights[start:end].view_as(each)
         each.grad = gradients[start:end].view_as(each)
         start = end
-    return Network(architecture.module, weights, gradients, weights.numpy(), architecture.macs, architecture.ops)
+    buffer, tensor = weights.numpy(), torch.from_numpy
+    return Network(architecture.module, weights, gradients, buffer, architecture.macs, architecture.ops, tensor)

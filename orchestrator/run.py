@@ -37,6 +37,12 @@ SHORTEST_SAMPLE_S = 1.0
 DEPLOY_WITHIN_S = 300.0
 PROBE_WITHIN_S = 300.0
 STOP_WITHIN_S = 120.0
+FAULT_EVENTS = {
+    "fault_injected": "began",
+    "fault_healed": "ended",
+    "fault_failed": "FAILED",
+    "fault_not_healed": "COULD NOT BE ENDED",
+}
 
 
 @dataclass
@@ -75,7 +81,7 @@ class _Run:
         if event.startswith("fault_"):
             whom = ", ".join(details.get("nodes") or details.get("links") or ())
             seen = details.get("evidence") or details.get("error") or ""
-            self.display.event(t, f"{details['kind']} {event.removeprefix('fault_')} [{whom}]: {seen}")
+            self.display.event(t, f"{details['kind']} of {whom} {FAULT_EVENTS[event]}: {seen}")
         elif event == "metrics_served":
             self.display.phase("metrics", f"live at {details['url']} until the run ends")
         elif event == "node_exited" and not details["asked"]:
@@ -92,7 +98,7 @@ def execute(plan: Plan, scenario_text: str, options: RunOptions, display: Displa
         display.warn(reason)
     preflight(plan, kind, options)
     plan = with_data_dir(plan, options.data_dir)
-    directory = RunDirectory(options.out)
+    directory = RunDirectory(options.out.resolve())  # nodes write into it from a folder of their own
     directory.create(plan, scenario_text)
     run = _Run(plan, options, display, secrets.token_hex(8), kind, directory)
     if reason:

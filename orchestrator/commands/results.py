@@ -19,8 +19,8 @@ MARKS = {"met": "✓", "missed": "✗", "unknown": "?"}
 RUNS_BESIDE = 5  # with more, runs are rows and not columns
 REAL = "Measured: real processes, real packets on emulated links. Energy is modelled from the device profiles."
 SIMULATED = (
-    "Accuracy and payload are measured, on real learning; times and bytes on the wire are those of simulated links and "
-    "computing; energy is modelled from the device profiles."
+    "Simulated: accuracy and payload are measured, on real learning; times and bytes on the wire are those of "
+    "simulated links and computing. Energy is modelled from the device profiles."
 )
 
 
@@ -47,9 +47,8 @@ class Shown:
 
 def shown(label: str, result: Mapping[str, Any], directory: Path, error: str | None = None) -> Shown:
     """A run with what its directory adds to its result; files that are missing add nothing."""
-    facts = {"substrate": _read(directory / "result.json").get("substrate", "")}
     checks = _read(directory / "receipt.json").get("checks", ())
-    return Shown(label, {**facts, **result}, tuple(checks), error)
+    return Shown(label, {**_read(directory / "result.json"), **result}, tuple(checks), error)
 
 
 def show_outcome(name: str, outcome: Outcome, *, as_json: bool) -> int:
@@ -114,7 +113,9 @@ def show_figures(title: str, runs: Sequence[Shown]) -> None:
         rows = [[label, *cells] for label, cells in zip(labels, figures, strict=True)]
         columns = [Column("run"), *(Column(name, number=True) for name in names)]
     print_table(title, columns, rows)
-    print_line(SIMULATED if any(run.simulated for run in runs) else REAL, "dim", indent=2)
+    for text, kind in ((REAL, False), (SIMULATED, True)):
+        if any(run.simulated is kind for run in runs):
+            print_line(text, "dim", indent=2)
 
 
 def values(summary: Mapping[str, float | None], metrics: Sequence[str]) -> list[str]:

@@ -64,6 +64,21 @@ def run(
 
     SCENARIO is a name (see `edgebed list`) or a file. Where the scenario compares several algorithms or seeds, they
     run one after another. The exit code is that of the worst run; `edgebed --help` lists the codes.
+
+    \b
+    With --json, stdout is one JSON object a line, the result last:
+      {"event": "phase", "name": "probe", "detail": "..."}
+      {"event": "phase", "name": "run 1 of 3", "detail": "algorithm=fedavg"}
+      {"event": "progress", "t_s": 12.0, "stop_after_s": 72.0, "devices_up": 7,
+       "devices": 10, "accuracy": 0.71, "payload_bytes": 16e6, "wire_bytes": 18e6,
+       "joules": 390.0, "round": 6}
+      {"event": "event", "t_s": 24.0, "text": "dropout injected [pi-2]: ..."}
+      {"event": "warning", "text": "..."}
+      {"event": "result", "schema_version": 1, "name": "smoke", "exit_code": 0,
+       "status": "complete", "directory": "runs/...", "summary": {...},
+       "expectations": [...], "notes": [...]}
+      {"event": "result", "schema_version": 1, "name": "dropout30",
+       "exit_code": 0, "planned": 3, "directory": "runs/...", "runs": [...]}
     """
     from orchestrator.outcome import RunOptions
     from orchestrator.terminal import display_for

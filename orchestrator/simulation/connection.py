@@ -51,7 +51,7 @@ class End:
         self.name = name  # of the node
         self.route = route  # to the other end
         self.is_open = True
-        self.heard_s = connection.network.loop.time()
+        self.heard_s = connection.network.loop.now
         self.on_item: Callable[[object], None] = _ignore
         self.on_lost: Callable[[], None] = _nothing
         self._keepalive: asyncio.TimerHandle | None = None
@@ -99,7 +99,7 @@ class End:
             return
         network = self._connection.network
         period_s = KEEPALIVE_IDLE_S + self.rtt_s
-        probes = int((network.loop.time() - self.heard_s) / period_s)
+        probes = int((network.loop.now - self.heard_s) / period_s)
         if probes <= 0:
             return
         back = self._connection.other(self).route
@@ -122,11 +122,11 @@ class End:
 
     def _again_at(self, when_s: float) -> None:
         loop = self._connection.network.loop
-        self._keepalive = loop.call_at(max(when_s, loop.time()), self._probe)
+        self._keepalive = loop.call_at(max(when_s, loop.now), self._probe)
 
     def _probe(self) -> None:
         connection = self._connection
-        now_s = connection.network.loop.time()
+        now_s = connection.network.loop.now
         silent_s = now_s - self.heard_s
         if silent_s < KEEPALIVE_IDLE_S or self.outgoing.is_waiting:
             self._keepalive = None
@@ -143,7 +143,7 @@ class End:
         """At the other end: it answers, or knows nothing of the connection."""
         connection, other = self._connection, self._connection.other(self)
         if other.is_open:
-            answer = Packet(HEADER_BYTES, lambda: self.heard(connection.network.loop.time()))
+            answer = Packet(HEADER_BYTES, lambda: self.heard(connection.network.loop.now))
         else:
             answer = Packet(RESET_BYTES, self.lose)
         connection.network.send(answer, other.route)
@@ -218,7 +218,7 @@ class Connection(Ends):
     def heard(self, stream: Stream, at_sender: bool) -> None:
         """Whoever heard has no need to probe."""
         receiver = self._receiver(stream)
-        (self.other(receiver) if at_sender else receiver).heard(self.network.loop.time())
+        (self.other(receiver) if at_sender else receiver).heard(self.network.loop.now)
 
     def _receiver(self, stream: Stream) -> End:
         return self.listener if stream is self.dialer.outgoing else self.dialer
@@ -241,7 +241,7 @@ async def dial(network: Network, routes: tuple[Route, Route], listening: Callabl
         accepted = listening()
         network.send(Packet(SYN_BYTES if accepted else RESET_BYTES, lambda: answered(accepted)), back)
 
-    sent_s = loop.time()
+    sent_s = loop.now
     network.send(Packet(SYN_BYTES, syn_arrived), there)
     again = loop.call_later(SYN_AGAIN_S, lambda: network.send(Packet(SYN_BYTES, syn_arrived), there))
     try:
@@ -251,7 +251,7 @@ async def dial(network: Network, routes: tuple[Route, Route], listening: Callabl
     if not accepted:
         return None
     network.send(Packet(HEADER_BYTES, _nothing), there)
-    return loop.time() - sent_s
+    return loop.now - sent_s
 
 
 def _nothing() -> None:

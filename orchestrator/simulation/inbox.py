@@ -1,6 +1,5 @@
 """The inbox of a simulated node: that of a real one, with a wait that costs a simulation little."""
 
-import asyncio
 from math import inf
 
 from node_image.inbox import Inbox
@@ -22,10 +21,8 @@ class VirtualInbox(Inbox):
     async def get(self, within: float | None) -> Message | None:
         """The oldest message; None where none came within so many seconds (None: wait for ever)."""
         if not self._waiting:
-            if within is not None and within <= 0.0:
-                await asyncio.sleep(0)
-            else:
-                await self._wait(inf if within is None else self._loop.time() + within)
+            if within is None or within > 0.0:
+                await self._wait(inf if within is None else self._loop.now + within)
             if not self._waiting:
                 return None
         message = self._waiting.popleft()
@@ -33,7 +30,7 @@ class VirtualInbox(Inbox):
         return message
 
     async def _wait(self, until_s: float) -> None:
-        while not self._waiting and self._loop.time() < until_s:
+        while not self._waiting and self._loop.now < until_s:
             self._arrived.clear()
             if until_s < self._alarm_s:
                 self._alarm_s = until_s
@@ -41,6 +38,6 @@ class VirtualInbox(Inbox):
             await self._arrived.wait()
 
     def _ring(self) -> None:
-        if self._loop.time() >= self._alarm_s:
+        if self._loop.now >= self._alarm_s:
             self._alarm_s = inf
             self._arrived.set()

@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import TypeVarTuple
 
 from orchestrator.simulation.virtual_time import VirtualTimeLoop
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 DONE_S = 1e-9  # of work left: what rounding leaves of a charge
 # What a node's own software takes for a message that it sends or receives: packing or decoding, authentication, system
 # calls, records, and the algorithm's few lines around it. It runs at the host's speed, in one thread a node, whatever
 # the device. Measured on two cores of a server: 0.2 ms where nothing else runs, 0.4 to 0.7 ms between ten nodes.
-HANDLING_S = 0.5e-3
+HANDLING_S = 0.7e-3
 HANDLING_S_PER_BYTE = 1.8e-9
 
 
@@ -35,16 +35,16 @@ class Life:
         self.busy_s = 0.0  # time it kept the processor
         self.throttled_s = 0.0  # part of that which it would not have needed at its ordinary speed
 
-    def run(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    def run(self, call: Callable[[*Ts], object], *args: *Ts) -> None:
         """Call now; once it is thawed, if it is frozen; never, if it has ended."""
         if self.frozen:
-            self._deferred.append(lambda: call(*args, **kwargs))
+            self._deferred.append(lambda: call(*args))
         elif not self.ended:
-            call(*args, **kwargs)
+            call(*args)
 
     def handle(self, size_bytes: int) -> float:
         """When a message that was sent or has arrived now will be dealt with: after those before it, and not sooner."""
-        begin_s = max(self._handled_s, self._loop.time())
+        begin_s = max(self._handled_s, self._loop.now)
         self._handled_s = begin_s + HANDLING_S + size_bytes * HANDLING_S_PER_BYTE
         return self._handled_s
 
@@ -61,7 +61,7 @@ class Life:
         try:
             while self._left_s > DONE_S:
                 self._changed = changed = self._loop.create_future()
-                self._since_s = self._loop.time()
+                self._since_s = self._loop.now
                 speed = self._speed
                 timer = self._loop.schedule(self._since_s + self._left_s / speed, _set, changed) if speed else None
                 try:
@@ -77,7 +77,7 @@ class Life:
         """Bring `busy_s` and `throttled_s` up to now."""
         if self._since_s is None:
             return
-        passed_s = self._loop.time() - self._since_s
+        passed_s = self._loop.now - self._since_s
         self._since_s += passed_s
         if self._speed:
             self._left_s -= passed_s * self._speed

@@ -4,6 +4,7 @@ The links are those of the emulation's fabric (`orchestrator.links.link.Link`); 
 packets. A train is offered to a link when its first packet gets there, and takes its place in the queue as a whole.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from orchestrator.links.link import Link
@@ -18,18 +19,40 @@ BINS_PER_S = 10
 
 
 @dataclass(slots=True)
-class Traffic:
-    """IP bytes of one node by bin of 0.1 s since the run began."""
+class Bins:
+    """IP bytes by bin of 0.1 s since the run began, and the bins that have changed since somebody looked."""
 
-    sent: dict[int, int] = field(default_factory=dict)
-    received: dict[int, int] = field(default_factory=dict)
+    held: dict[int, int] = field(default_factory=dict)
+    changed: set[int] = field(default_factory=set)
+
+    def add(self, index: int, size_bytes: int) -> None:
+        """Count bytes in a bin."""
+        self.held[index] = self.held.get(index, 0) + size_bytes
+        self.changed.add(index)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What one node sent and received."""
+
+    sent: Bins = field(default_factory=Bins)
+    received: Bins = field(default_factory=Bins)
+    _rows: list[tuple[int, int, int]] = field(default_factory=list)
 
     def rows(self) -> list[tuple[int, int, int]]:
-        """(bin, bytes sent, bytes received), bins with traffic only."""
-        return [
-            (index, self.sent.get(index, 0), self.received.get(index, 0))
-            for index in sorted(self.sent.keys() | self.received.keys())
-        ]
+        """(bin, bytes sent, bytes received), bins with traffic only.
+
+        The list is brought up to date by every call, at the price of what is new: whoever keeps it must copy it.
+        """
+        changed = self.sent.changed | self.received.changed
+        if changed:
+            kept = bisect_left(self._rows, (min(changed),))
+            changed.update(row[0] for row in self._rows[kept:])
+            sent, received = self.sent.held, self.received.held
+            self._rows[kept:] = [(each, sent.get(each, 0), received.get(each, 0)) for each in sorted(changed)]
+            self.sent.changed.clear()
+            self.received.changed.clear()
+        return self._rows
 
 
 @dataclass(slots=True)
@@ -52,7 +75,7 @@ class Train:
     On the way `packets` is how many are left, and `first_s`, `last_s` when they come to the end of the present link.
     """
 
-    __slots__ = ("first_s", "handle", "hop", "last_bytes", "last_s", "packet_bytes", "packets", "route")
+    __slots__ = ("first_s", "handle", "hop", "last_bytes", "last_s", "packet_bytes", "packets", "route", "size_bytes")
 
     route: Route
     handle: Step | None  # the event at `first_s`
@@ -61,14 +84,10 @@ class Train:
         self.packets = packets
         self.packet_bytes = packet_bytes
         self.last_bytes = last_bytes
+        self.size_bytes = (packets - 1) * packet_bytes + last_bytes  # all together
         self.hop = 0  # links entered
         self.first_s = self.last_s = 0.0
         self.handle = None
-
-    @property
-    def size_bytes(self) -> int:
-        """All packets together."""
-        return (self.packets - 1) * self.packet_bytes + self.last_bytes
 
     def arrived(self) -> None:
         """At `first_s`: the first packet is at its end, the last will be at `last_s`."""
@@ -95,7 +114,7 @@ class Network:
 
     def begin(self) -> None:
         """The run begins now: traces start, bins are counted from here."""
-        self.epoch_s = self.loop.time()
+        self.epoch_s = self.loop.now
         for link in self._links.values():
             link.begin(self.epoch_s)
 
@@ -114,15 +133,15 @@ class Network:
         if not route.links:
             train.vanished()
             return
-        now_s = self.loop.time()
-        self.count(route.source.sent, now_s, now_s, train.size_bytes)
+        now_s = self.loop.now
+        route.source.sent.add(int((now_s - self.epoch_s) * BINS_PER_S), train.size_bytes)
         self._enter(train)
 
     def _enter(self, train: Train) -> None:
         """Offer a train to its next link."""
         route, hop = train.route, train.hop
         link = route.links[hop]
-        now_s = self.loop.time()
+        now_s = self.loop.now
         if route.blocked:
             for size_bytes in [train.packet_bytes] * (train.packets - 1) + [train.last_bytes]:
                 link.refuse(size_bytes, "partition")
@@ -134,8 +153,8 @@ class Network:
             train.vanished()
             return
         if packets != train.packets:
-            train.packets = packets
-            train.last_bytes = result.delivered_bytes - (packets - 1) * train.packet_bytes
+            train.packets, train.size_bytes = packets, result.delivered_bytes
+            train.last_bytes = train.size_bytes - (packets - 1) * train.packet_bytes
         if hop:  # the last packet cannot leave before it has come
             shape = link.shape
             alone_s = train.last_bytes * 8 / shape.rate_bps if shape.rate_bps else 0.0
@@ -153,24 +172,24 @@ class Network:
         self.count(train.route.target.received, train.first_s, train.last_s, train.size_bytes)
         train.arrived()
 
-    def count(self, bins: dict[int, int], first_s: float, last_s: float, size_bytes: int) -> None:
+    def count(self, bins: Bins, first_s: float, last_s: float, size_bytes: int) -> None:
         """Spread bytes evenly over the bins between two instants of the loop's clock."""
         begin, end = (first_s - self.epoch_s) * BINS_PER_S, (last_s - self.epoch_s) * BINS_PER_S
         first, last = int(begin), int(end)
         if first == last:
-            bins[first] = bins.get(first, 0) + size_bytes
+            bins.add(first, size_bytes)
             return
         done = 0
         for index in range(first, last + 1):
             until = round(size_bytes * min(1.0, (index + 1 - begin) / (end - begin)))
             if until > done:
-                bins[index] = bins.get(index, 0) + until - done
+                bins.add(index, until - done)
                 done = until
 
     def reshape(self, planned: DirectedLink, shape: LinkShape, *, up: bool) -> Link:
         """Change a link now; trains that are still in it get new times. Returns the link as it is afterwards."""
         link = self._links[planned.id]
-        now_s = self.loop.time()
+        now_s = self.loop.now
         for train, times in link.reshape(shape, now_s, up=up, trace=_trace(shape)).items():
             if isinstance(train, Train) and times[-1] != train.last_s:
                 self._retime(train, link, times[-1], now_s)
@@ -201,7 +220,7 @@ class Network:
         return {name: link.count() for name, link in self._links.items()}
 
     def traffic(self) -> dict[str, list[tuple[int, int, int]]]:
-        """Per node: (bin, bytes sent, bytes received)."""
+        """Per node: (bin, bytes sent, bytes received), as `Traffic.rows`."""
         return {name: traffic.rows() for name, traffic in self._traffic.items()}
 
 

@@ -144,11 +144,11 @@ class Peers:
                 if was_connected:
                     self._record("reconnects", 1, peer=channel.peer)
                 was_connected = True
-                began_s = self._loop.time()
+                began_s = self._loop.now
                 self._carry(channel, end, _hello_bytes(self._name, channel.peer) + CONFIRM_BYTES, ANSWER_BYTES)
                 await lost.wait()
                 await self._life.awake()
-                if self._loop.time() - began_s >= STABLE_S:
+                if self._loop.now - began_s >= STABLE_S:
                     failures = 0
             longest_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(failures, 10))
             failures += 1
@@ -209,7 +209,7 @@ class Peers:
 
     def _too_late(self, end: End) -> None:
         """The handshake did not end in time."""
-        self._life.run(self._record, "rejected_frames", 1, reason="hello_timeout")
+        self._life.run(lambda: self._record("rejected_frames", 1, reason="hello_timeout"))
         self._life.run(self._drop, end)
 
     def _hold(self, end: End, channel: Channel, on_lost: Callable[[], None]) -> None:
@@ -252,7 +252,7 @@ class Peers:
         """Hand over what waits, as long as the kernel takes it."""
         end = channel.end
         channel.handing_over = False
-        while end is not None and end.is_open and channel.outbox and channel.outbox[0].ready_s <= self._loop.time():
+        while end is not None and end.is_open and channel.outbox and channel.outbox[0].ready_s <= self._loop.now:
             if end.outgoing.is_full:
                 break
             frame = channel.take()

@@ -3,6 +3,7 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
+from orchestrator.simulation.congestion import RTO_MIN_S
 from orchestrator.simulation.flight import Acks, Flight
 from orchestrator.simulation.network import Network, Route
 
@@ -29,7 +30,7 @@ class Receiver:
         self._end = 0  # offset behind all that was written
         self._quick = QUICK_ACKS
         self._odd = 0
-        self._last_arrival_s = self._loop.time()
+        self._last_arrival_s = self._loop.now
 
     def expect_item(self, end: int, item: object) -> None:
         """The sender has written an item that ends before this offset."""
@@ -46,7 +47,7 @@ class Receiver:
             self._stream.ends.refused(self._stream)
             return
         self._stream.ends.heard(self._stream, at_sender=False)
-        now_s = self._loop.time()
+        now_s = self._loop.now
         flight.delivered = flight.packets
         original = flight.original or flight
         if original.missing:
@@ -54,7 +55,8 @@ class Receiver:
             if not original.missing:
                 original.complete_s = flight.last_s
                 self._complete_at(flight.last_s)
-        if now_s - self._last_arrival_s > self._stream.window.rto_s:
+        idle_s = now_s - self._last_arrival_s
+        if idle_s > RTO_MIN_S and idle_s > self._stream.window.rto_s:
             self._quick = QUICK_ACKS
         self._last_arrival_s = flight.last_s
         self._acknowledge(flight, now_s)
@@ -62,19 +64,19 @@ class Receiver:
     def completes(self, flight: Flight) -> None:
         """The last segment of a flight that is coming in will be there at another time than was thought."""
         original = flight.original or flight
-        if not original.missing and original.complete_s > self._loop.time():
+        if not original.missing and original.complete_s > self._loop.now:
             original.complete_s = flight.last_s
             self._complete_at(flight.last_s)
 
     def _complete_at(self, when_s: float) -> None:
-        if when_s > self._loop.time():
+        if when_s > self._loop.now:
             self._loop.schedule(when_s, Receiver._complete, self)
         else:
             self._complete()
 
     def _complete(self) -> None:
         """Deliver what has come without a gap."""
-        now_s = self._loop.time()
+        now_s = self._loop.now
         incoming, items = self._incoming, self._items
         while incoming and not incoming[0].missing and incoming[0].complete_s <= now_s:
             end = incoming.popleft().end

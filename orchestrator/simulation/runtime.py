@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from node_image.message import frame_bytes
+from node_image.recorder import measured
+from node_image.records import METRICS
 from node_image.runtime import Body, Cost, Message
 from node_image.spec import NodeSpec
 from orchestrator.simulation.inbox import VirtualInbox
 from orchestrator.simulation.life import Life
 from orchestrator.simulation.peers import Peers
-from orchestrator.simulation.said import line_of
 from orchestrator.simulation.switchboard import Switchboard
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class SimRuntime:
     """A NodeRuntime on a virtual clock. `listen`, then `start`, and `close` at the end.
 
     Work is done at once and then charged to the clock by the node's cost model, one piece after the other. `tell` gets
-    every record as a line.
+    every record: t, metric, value, labels.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class SimRuntime:
         board: Switchboard,
         life: Life,
         disk: Disk,
-        tell: Callable[[str], None],
+        tell: Callable[[float, str, float, Mapping[str, str]], None],
     ) -> None:
         self.name = spec.name
         self.index = spec.index
@@ -87,12 +89,13 @@ class SimRuntime:
         """Virtual seconds since the run began."""
         if self._stopped_at is not None:
             return self._stopped_at
-        return self._network.loop.time() - self._network.epoch_s
+        return self._network.loop.now - self._network.epoch_s
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
-        await self._life.awake()
+        if self._life.frozen:
+            await self._life.awake()
 
     async def send(self, dest: str, kind: str, body: Body) -> None:
         """Hand a message to the transport; the body is copied, the peer not waited for."""
@@ -101,23 +104,30 @@ class SimRuntime:
     async def receive(self, within: float | None = None) -> Message | None:
         """The next message from any peer, tensors read-only; None when none came within so many seconds."""
         message = await self._inbox.get(within)
-        await self._life.awake()
+        if self._life.frozen:
+            await self._life.awake()
         return message
 
     async def compute(self, work: Callable[[], T], cost: Cost) -> T:
         """Run work at once, and charge the time that the cost model gives it to the clock."""
         async with self._processor:
-            await self._life.awake()
+            if self._life.frozen:
+                await self._life.awake()
             result = work()
             if self._stopped_at is None:
                 await self._life.charge(self._speed.seconds(cost.macs, cost.ops))
-        await self._life.awake()
+        if self._life.frozen:
+            await self._life.awake()
         return result
 
     def record(self, metric: str, value: float, **labels: str) -> None:
         """Write down one measured fact."""
-        if not self._life.ended:
-            self._tell(line_of(self.now(), metric, value, labels))
+        if self._life.ended:
+            return
+        value = float(value)
+        if metric not in METRICS or not isfinite(value):
+            measured(self.now(), metric, value, labels)  # raises what says why
+        self._tell(self.now(), metric, value, labels)
 
     async def save(self, state: Body) -> None:
         """Keep a checkpoint; writing it takes no time."""

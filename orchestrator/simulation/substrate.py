@@ -249,7 +249,7 @@ class Simulation:
         return self._network.counts()
 
     async def traffic(self) -> dict[str, list[tuple[int, int, int]]]:
-        """0.1 s bins of every node."""
+        """0.1 s bins of every node. The lists grow with the run: whoever keeps one must copy it."""
         self._board.settle()
         return self._network.traffic()
 

@@ -92,7 +92,7 @@ class Stream:
         self._outstanding: deque[Flight] = deque()
         self._lost: deque[tuple[Flight, int]] = deque()  # segments to send again
         self._in_flight = self._peak = 0  # segments; the most since nothing was under way
-        self._sent_s = self._heard_s = self._loop.time()
+        self._sent_s = self._heard_s = self._loop.now
         self._round_end = 0  # offset that had been sent when the present round trip began
         self._backoff = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -130,7 +130,7 @@ class Stream:
         """Send what the window lets through: first what was lost."""
         if self._next == self._written and not self._lost:
             return
-        now_s = self._loop.time()
+        now_s = self._loop.now
         window = self.window
         if not self._outstanding:
             self._peak = 0
@@ -177,7 +177,7 @@ class Stream:
         self.ends.heard(self, at_sender=True)
         if not flight.outstanding:
             return
-        now_s = self._loop.time()
+        now_s = self._loop.now
         window = self.window
         if flight.original is None:
             begins_round = flight.end > self._round_end
@@ -234,13 +234,13 @@ class Stream:
             slack_s = LONE_PROBE_SLACK_S if self._in_flight == 1 else PROBE_SLACK_S
             wait_s = min(2 * window.srtt_s + slack_s, window.rto_s)
         when_s = min(flight.sent_s + wait_s, self._heard_s + USER_TIMEOUT_S)
-        self._timer = self._loop.call_at(max(when_s, self._loop.time()), self._expire)
+        self._timer = self._loop.call_at(max(when_s, self._loop.now), self._expire)
 
     def _expire(self) -> None:
         self._timer = None
         if not self._outstanding or not self._outstanding[-1].silent:
             return  # the last one's acknowledgement is on its way, and will tell of all
-        now_s = self._loop.time()
+        now_s = self._loop.now
         if now_s - self._heard_s >= USER_TIMEOUT_S:
             self.ends.silent(self)
             return

@@ -34,21 +34,32 @@ Step = list[Any]
 
 
 class VirtualTimeLoop(BaseEventLoop):
-    """Event loop whose `time()` is virtual. Timers set for the same instant run in the order they were set."""
+    """Event loop whose `time()` is virtual. Timers set for the same instant run in the order they were set.
+
+    `now` is `time()` without the call, to be read only.
+    """
 
     _ready: deque[Handle]
     _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
-        self._now = 0.0
+        self.now = 0.0
         self._timers: list[Step] = []
         self._sequence = 0
         self._cancelled = 0
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
-        return self._now
+        return self.now
+
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> Handle:
+        """Call back at this instant, after all that is ready; the checks of `BaseEventLoop` are left out."""
+        handle = Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
 
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
@@ -81,15 +92,16 @@ class VirtualTimeLoop(BaseEventLoop):
             self._cancelled = 0
 
     def _run_once(self) -> None:
+        """Run all that is due at one instant."""
         timers, ready = self._timers, self._ready
         while timers and _is_void(timers[0]):
             self._cancelled -= heapq.heappop(timers)[2] is _fire
         if not ready and not self._stopping:
             if not timers:
                 raise DeadlockError(_deadlock(self))
-            if timers[0][0] > self._now:
-                self._now = timers[0][0]
-        now, due = self._now, []
+            if timers[0][0] > self.now:
+                self.now = timers[0][0]
+        now, due = self.now, []
         while timers and timers[0][0] <= now:
             due.append(heapq.heappop(timers))
         for _ in range(len(ready)):

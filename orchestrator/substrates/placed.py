@@ -11,7 +11,7 @@ from orchestrator.substrates.control_groups import ControlGroup
 from orchestrator.substrates.processes import NodeProcess
 
 HEADROOM = 1.5  # of the CPU share: the control group bounds a node, pacing its work makes it exact (ADR 3)
-WAITING_TOLERANCE = 0.25  # of the run, summed over threads: ready to compute while others had the CPU
+WAITING_TOLERANCE = 0.35  # of the run, summed over threads: ready to compute while others had the CPU
 SLOW_WITHIN_S = 5.0
 
 

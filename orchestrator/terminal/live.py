@@ -11,6 +11,7 @@ whole text of an event is in events.jsonl.
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -25,7 +26,21 @@ from orchestrator.terminal.displays import RunState, facts
 BAR_WIDTH = (8, 32)  # least and most
 NAME_WIDTH = 9  # of a phase, where finished ones stand below each other
 FRAMES_A_SECOND = 8
+SHORTEST_SHOWN_S = 0.1  # of a finished phase
 WARNINGS_SHOWN = 5  # of one phase; the end of the run tells all
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What is drawn: replaced as a whole, since another thread draws it."""
+
+    phase: str
+    detail: str
+    since: float  # monotonic seconds, as `at`: when t_s was reached
+    state: RunState | None = None
+    t_s: float = 0.0
+    stop_after_s: float = 0.0
+    at: float = 0.0
 
 
 class LiveDisplay:
@@ -34,10 +49,10 @@ class LiveDisplay:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
         self._spinner = Spinner("dots", style="cyan")
-        self._state: RunState | None = None
-        self._run: tuple[int, int] = (1, 1)  # number of this run, and of how many
+        self._now: _Moment | None = None
+        self._warnings = 0
+        self._run = (1, 1)  # number of this run, and of how many
         self._run_since = time.monotonic()
-        self._clear()
         self._live = Live(
             console=self._console,
             get_renderable=self._frame,
@@ -55,12 +70,13 @@ class LiveDisplay:
     def phase(self, name: str, detail: str = "") -> None:
         """Keep a line of the phase before, and show this one beside the spinner."""
         self._end_phase()
-        self._phase, self._detail = name, detail
+        self._now = _Moment(name, detail, time.monotonic())
 
     def progress(self, t_s: float, stop_after_s: float, state: RunState) -> None:
         """Move the bar."""
-        self._state, self._t_s, self._stop_after_s = state, t_s, stop_after_s
-        self._t_shown_at = time.monotonic()
+        moment = self._now or _Moment("", "", time.monotonic())
+        self._now = replace(moment, state=state, t_s=t_s, stop_after_s=stop_after_s, at=time.monotonic())
+        self._live.refresh()
 
     def event(self, t_s: float, text: str) -> None:
         """One line above the bar: what happened, and fainter what was seen of it."""
@@ -80,57 +96,54 @@ class LiveDisplay:
             self._live.stop()
             self._console.print()
 
-    def _clear(self) -> None:
-        self._phase = self._detail = ""
-        self._since = time.monotonic()
-        self._warnings = 0
-        self._state = None
-        self._t_s = self._stop_after_s = self._t_shown_at = 0.0
-
     def _end_phase(self) -> None:
         """What is finished becomes one line that stays."""
+        moment, self._now = self._now, None
         if self._warnings > WARNINGS_SHOWN:
             self._keep(Text(f"  and {self._warnings - WARNINGS_SHOWN} more warnings like these", "yellow"))
-        if self._phase:
-            texts = [self._detail] if self._state is None else facts(self._state)[1:]
-            took = quantities.seconds(time.monotonic() - self._since)
-            line = Text.assemble("  ", (f"{self._phase:{NAME_WIDTH}}", "bold"), " ", " · ".join(filter(None, texts)))
-            self._keep(line.append(f" · {took}", "dim"))
-        self._clear()
+        self._warnings = 0
+        if moment is not None:
+            texts = [moment.detail] if moment.state is None else facts(moment.state)[1:]
+            line = Text.assemble("  ", (f"{moment.phase:{NAME_WIDTH}}", "bold"), " ", " · ".join(filter(None, texts)))
+            took_s = time.monotonic() - moment.since
+            self._keep(line.append(f" · {took_s:.1f} s", "dim") if took_s >= SHORTEST_SHOWN_S else line)
 
     def _keep(self, line: Text) -> None:
         self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
 
     def _frame(self) -> Group:
-        if not self._phase:
+        moment = self._now
+        if moment is None:
             return Group()
-        width = self._console.width
-        name = Text(self._phase, "bold")
-        if self._state is None:
-            waited = Text(f"{self._detail} · {time.monotonic() - self._since:.0f} s")
+        name = Text(moment.phase, "bold")
+        if moment.state is None:
+            waited = Text(f"{moment.detail} · {time.monotonic() - moment.since:.0f} s")
             return Group(_row(self._spinner, name, waited))
-        clock = f"{self._t_s:.0f} of {self._stop_after_s:g} s"
-        room = width - len(self._phase) - len(clock) - 6  # spinner, gaps
-        for left in self._left():
+        width = self._console.width
+        clock = f"{moment.t_s:.0f} of {moment.stop_after_s:g} s"
+        room = width - len(moment.phase) - len(clock) - 6  # spinner, gaps
+        for left in self._left(moment):
             if len(left) + BAR_WIDTH[0] <= room:
                 clock, room = f"{clock} · {left}", room - len(left) - 3
                 break
         bar_width = max(BAR_WIDTH[0], min(BAR_WIDTH[1], room))
-        bar = ProgressBar(self._stop_after_s, min(self._t_s, self._stop_after_s), bar_width, complete_style="green")
-        state = [
-            Text("  " + line, no_wrap=True, overflow="ellipsis") for line in _packed(facts(self._state), width - 2)
-        ]
+        done_s = min(moment.t_s, moment.stop_after_s)
+        bar = ProgressBar(moment.stop_after_s, done_s, bar_width, complete_style="green")
+        texts = facts(moment.state)
+        state = [Text("  " + line, no_wrap=True, overflow="ellipsis") for line in _packed(texts, width - 2)]
+        if moment.state.devices_up < moment.state.devices:
+            state[0].stylize("yellow", 2, 2 + len(texts[0]))
         return Group(_row(self._spinner, name, bar, Text(clock)), *state)
 
-    def _left(self) -> Iterator[str]:
+    def _left(self, moment: _Moment) -> Iterator[str]:
         """Time left, in texts from long to short. At the pace so far, since simulated seconds are not real ones."""
-        if self._t_s <= 0:
+        if moment.t_s <= 0:
             return
-        whole = (self._t_shown_at - self._since) * self._stop_after_s / self._t_s
-        left = max(0.0, whole - (time.monotonic() - self._since))
+        whole = (moment.at - moment.since) * moment.stop_after_s / moment.t_s
+        left = max(0.0, whole - (time.monotonic() - moment.since))
         number, of = self._run
         if number < of:
-            a_run = self._since - self._run_since + whole
+            a_run = moment.since - self._run_since + whole
             yield f"{quantities.clock(left)} left, {quantities.clock(left + (of - number) * a_run)} for all runs"
         yield f"{quantities.clock(left)} left"
 

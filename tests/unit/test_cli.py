@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_results_go_to_stdout_and_all_else_to_stderr(place: Path, capsys: pytest
     assert main(["run", "smoke"]) == 0
     said = capsys.readouterr()
     assert "75.0 %" in said.out
-    assert "✓ test_accuracy at least 70 %" in said.out
+    assert "✓ accuracy at least 70 %: met (75.0 %)" in said.out
     assert "run directory: runs/" in said.out
     assert "learn: test" in said.err
     assert "learn" not in said.out
@@ -245,6 +246,66 @@ def test_a_report_is_written_beside_the_run(place: Path, capsys: pytest.CaptureF
     path = Path(capsys.readouterr().out.strip())
     assert path == Path("runs/20260101-000000-a/report.html")
     assert path.read_text().startswith("<!doctype html>")
+
+
+def test_the_figure_alone_is_written_where_it_is_wanted(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_comparison(place / "runs" / "20260101-000000-a")
+    assert main(["report", "--figure", "a.svg"]) == 0
+    assert capsys.readouterr().out == "a.svg\n"
+    assert "edgebed report 20260101-000000-a --figure a.svg" in (place / "a.svg").read_text()
+    assert not (place / "runs" / "20260101-000000-a" / "report.html").exists()
+    assert main(["report", "--figure", "a.docx"]) == 2
+    assert main(["report", "--figure", "no/such/folder.svg"]) == 2
+    assert "folder.svg cannot be written" in capsys.readouterr().err
+
+
+def test_a_degraded_run_says_what_was_not_as_asked_and_what_helps(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = "pi0>coordinator: rate_bps is 1.5e+07, asked 2e+07 +- 1e+06; too slow"
+
+    def degraded(plan: Plan, text: str, options: RunOptions, display: Display) -> Outcome:
+        write_run(options.out)
+        return replace(outcome(options, exit_code=6), status="degraded", notes=(note, "something else"))
+
+    monkeypatch.setattr("orchestrator.run.execute", degraded)
+    assert main(["run", "smoke", "--out", "here"]) == 6
+    said = capsys.readouterr().out
+    assert "! rate (pi0>coordinator): 15.0 Mbit/s, asked 20.0 ± 1.00 Mbit/s" in said
+    assert "What helps: a quieter machine" in said
+    assert "note: something else" in said
+    assert "rate_bps" not in said
+    assert "--allow-degraded. Exit code 6." in said
+
+
+def test_a_comparison_is_one_column_for_each_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_comparison(place / "runs" / "20260101-000000-a")
+    assert main(["runs", "show"]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[1].split() == ["fedavg", "fedasync"]
+    assert "✗ energy at most 1 kJ: missed (fedavg 1.91 kJ, fedasync 1.91 kJ)" in said
+    assert main(["runs", "show", "--all"]) == 0
+    assert "sent_payload_bytes" in capsys.readouterr().out
+
+
+def test_the_plan_shows_when_each_failure_acts_and_on_whom(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(ROOT / "scenarios" / "flaky_links.yaml"), "--substrate", "simulation"]) == 0
+    said = capsys.readouterr().out
+    flap = next(line for line in said.splitlines() if line.startswith("8 s to 28 s"))
+    assert "───████████─────" in flap
+    assert "phone-1, phone-4, phone-5" in flap
+    assert "every 4 s, down 1 s" in flap
+    assert "modelled: computing time" in said
+
+
+def test_every_mistake_is_a_line_that_an_editor_can_jump_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: bad\nseed: -1\ncolour: blue\n")
+    assert main(["validate", str(path)]) == 2
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert all(line.startswith(f"{path}:") for line in lines)
+    assert f"{len(lines)} mistakes" in said.err
 
 
 def test_runs_are_listed_with_how_they_ended(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,3 +96,17 @@ def test_the_command_speaks_json_and_changes_nothing(
     assert found["schema_version"] == 1
     assert {"name", "works", "lacks"} <= set(found["substrates"][0])
     assert not list(tmp_path.iterdir())
+
+
+def test_the_answer_comes_before_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("orchestrator.command.attempt", no_netem)
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Substrates: where nodes live"
+    simulation = next(index for index, line in enumerate(lines) if line.startswith("✓ simulation"))
+    failed = next(index for index, line in enumerate(lines) if line.startswith("✗ tc netem"))
+    assert simulation < lines.index("This machine") < failed
+    assert "modprobe sch_netem" in lines[failed + 1]

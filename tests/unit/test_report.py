@@ -76,7 +76,7 @@ def test_a_half_written_run_is_read_and_says_what_is_missing(tmp_path: Path) -> 
     assert "receipt.json is broken" in said
     assert "1 broken lines" in said
     html = report.render([run])
-    assert "no result: the run was killed, or is still running" in html
+    assert "No result: the run was killed, or is still running" in html
     assert "nothing says that links and computing were as asked" in html
 
 
@@ -122,8 +122,25 @@ def test_what_files_say_is_escaped(page: str) -> None:
 
 def test_a_missed_expectation_and_a_failed_check_are_shown_as_such(page: str) -> None:
     assert "✗ missed" in page
-    assert "1 out of tolerance" in page
+    assert "2 of 8 checks out of tolerance" in page
     assert "too slow" in page
+
+
+def test_what_failed_is_said_with_what_helps_and_not_again_among_the_notes(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "run")
+    result = json.loads((directory / "result.json").read_text())
+    result["notes"].append("pi0>coordinator: rate_bps is 1.5e+07, asked 2e+07 +- 1e+06; too slow")
+    (directory / "result.json").write_text(json.dumps(result))
+    html = report.render([load_run(directory, "run")])
+    assert "What helps: a quieter machine" in html
+    assert "rate_bps" not in html
+
+
+def test_with_many_runs_each_is_a_row(tmp_path: Path) -> None:
+    runs = [load_run(write_run(tmp_path / f"run{seed}", seed=seed), f"seed={seed}") for seed in range(7)]
+    html = report.render(runs)
+    assert "<td>seed 6</td><td" in html
+    assert "<th>run</th><th" in html
 
 
 def test_energy_says_that_it_is_modelled_and_from_what(page: str) -> None:
@@ -180,7 +197,16 @@ def test_the_same_runs_give_the_same_drawing(comparison: list[Run]) -> None:
     first = figures.svg(figures.accuracy_over_time(comparison))
     assert first == figures.svg(figures.accuracy_over_time(comparison))
     assert first.startswith("<svg")
-    assert "dropout (1)" in first
+    assert "dropout of 1 of 3 devices" in first
+
+
+def test_the_overview_says_what_each_run_cost_and_what_it_was_made_of(comparison: list[Run], tmp_path: Path) -> None:
+    figure = figures.overview(comparison)
+    legend = figure.axes[1].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["fedavg, 3.20 MB in all", "fedasync, 3.20 MB in all"]
+    figures.save(figure, tmp_path / "overview.svg", "made by a test")
+    assert "made by a test" in (tmp_path / "overview.svg").read_text()
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png"])

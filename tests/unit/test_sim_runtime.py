@@ -44,7 +44,7 @@ class Nodes:
                 self.board,
                 life,
                 Disk(),
-                lambda line, told=told: told.append(Record.from_line(line)),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                lambda t, metric, value, labels, told=told: told.append(Record(t, metric, value, labels)),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             )
             self.runtimes[node.name].listen()
 
@@ -258,12 +258,18 @@ def test_hello_frames_round_trips_and_nothing_else_are_recorded_of_an_idle_pair(
     assert [record.value for record in sent] == [record.value for record in received]
 
 
-def test_records_are_checked_and_written_as_real_nodes_write_them() -> None:
+def test_records_are_written_as_real_nodes_write_them() -> None:
     labels = {"peer": "b", "kind": "a"}
-    line = line_of(1.23456789, "sent_payload_bytes", 3, labels)
+    line = line_of(1.23456789, "sent_payload_bytes", 3.0, labels)
     assert line == Record(1.23456789, "sent_payload_bytes", 3.0, labels).to_line()
-    assert line_of(2.0, "round", 1, {}) == Record(2.0, "round", 1.0).to_line()
-    with pytest.raises(ValueError, match="unknown metric"):
-        line_of(0.0, "speed", 1.0, {})
-    with pytest.raises(NotFiniteError):
-        line_of(0.0, "train_loss", float("nan"), {})
+    assert line_of(2.0, "round", 1.0, {}) == Record(2.0, "round", 1.0).to_line()
+
+
+def test_records_are_checked_as_real_nodes_check_them() -> None:
+    async def act(nodes: Nodes) -> None:
+        with pytest.raises(ValueError, match="unknown metric"):
+            nodes.device.record("speed", 1.0)
+        with pytest.raises(NotFiniteError):
+            nodes.device.record("train_loss", float("nan"))
+
+    with_nodes(act)

@@ -1,0 +1,94 @@
+"""What to believe: the report's section on how its figures are known, with the receipt of all runs as one table."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from analysis import markup, receipt
+from analysis.load import Run
+
+Names = Mapping[Path, str]  # short names of the runs, by their directories
+REAL = """Accuracy, bytes and times are measured, on real processes and real packets; what is emulated is the links and
+how slow the devices are, and the receipt says how truly. Energy is modelled, from the device profiles."""
+SIMULATED = """Accuracy and payload are measured, on real learning. Times are those of a virtual clock: computing is
+charged by the device profiles' cost model, links are simulated packet by packet, and so are the bytes on the wire.
+Energy is modelled, from the device profiles."""
+
+
+def section(runs: Sequence[Run], names: Names) -> str:
+    """The section: how the figures are known, the receipt, and the notes of each run."""
+    simulated = [run.fact("substrate") == "simulation" for run in runs]
+    if any(simulated) and not all(simulated):
+        parts = [markup.paragraph(f"On real processes: {REAL}"), markup.paragraph(f"In simulation: {SIMULATED}")]
+    else:
+        parts = [markup.paragraph(SIMULATED if all(simulated) else REAL)]
+    parts.append(_receipt(runs, names))
+    for run in runs:
+        checks = run.receipt.get("checks", ())
+        notes = [note for note in run.result.get("notes", ()) if not receipt.tells(checks, note)]
+        lines = [*notes, *(f"run directory: {problem}" for problem in run.problems)]
+        if lines:
+            parts.append(markup.heading(f"Notes on {names[run.directory]}") + markup.items(lines))
+    return markup.section("What to believe: receipt and notes", *parts)
+
+
+def _receipt(runs: Sequence[Run], names: Names) -> str:
+    """One table for all runs: a line for each group of checks that asked for the same, with the worst of them."""
+    without = [names[run.directory] for run in runs if not run.receipt]
+    parts = []
+    if without:
+        who = f" ({', '.join(without)})" if len(runs) > 1 else ""
+        parts.append(f"No receipt{who}: nothing says that links and computing were as asked.")
+    checks = [
+        {**check, "run": names[run.directory] if len(runs) > 1 else ""}
+        for run in runs
+        for check in run.receipt.get("checks", ())
+    ]
+    if not checks and not without:
+        parts.append("The receipt is empty: simulated links and computing are as asked by construction.")
+    if not checks:
+        return "".join(map(markup.paragraph, parts))
+    rows = [
+        [
+            _mark(line.ok),
+            f"{line.title}: {_of(line)}",
+            receipt.asked(line),
+            _found(line),
+            receipt.error(line),
+            _worst(line),
+        ]
+        for line in receipt.lines(checks)
+        if line.ok is not None
+    ]
+    left_out = [
+        f"{line.title}, {_of(line)}: {line.why or 'not compared'}" for line in receipt.lines(checks) if line.ok is None
+    ]
+    remedies = dict.fromkeys(line.remedy for line in receipt.failures(checks))
+    parts.append(f"The receipt: {receipt.worth(checks)}.")
+    parts += [f"What helps: {remedy}." for remedy in remedies]
+    columns = ["", "what", "asked", "found", "worst error", "where"]
+    table = markup.table(columns, rows, texts=6, html=(0,), whole=(2, 4, 5))
+    return "".join(map(markup.paragraph, parts)) + table + (markup.items(left_out) if left_out else "")
+
+
+def _mark(ok: bool | None) -> str:
+    return markup.coloured("✓", "met") if ok else markup.coloured("✗", "missed")
+
+
+def _of(line: receipt.Line) -> str:
+    where = dict.fromkeys(line.where)
+    kind = "profiles" if line.what == "step_time_ratio" else "links" if all(">" in each for each in where) else "nodes"
+    return next(iter(where)) if len(where) == 1 else f"{len(where)} {kind}"
+
+
+def _found(line: receipt.Line) -> str:
+    """Figures are not broken into lines; reasons are."""
+    found = receipt.found(line)
+    return found if line.ok is False else found.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _worst(line: receipt.Line) -> str:
+    """Where it was worst, if that is not said already; with the run, if it was out of tolerance."""
+    if line.worst["found"] == line.asked:
+        return ""
+    where = line.worst["where"] if len(set(line.where)) > 1 else ""
+    return ", ".join(filter(None, (line.worst["run"] if line.ok is False else "", where)))
