@@ -65,13 +65,19 @@ class _Run:
     untrue: list[str] = field(default_factory=list)  # why the run is degraded
     lasted_s: float = 0.0
 
-    @contextmanager
-    def phase(self, name: str, detail: str = "") -> Iterator[None]:
-        """Show a phase, and write down how long it took."""
+    @asynccontextmanager
+    async def phase(self, name: str, detail: str = "", within_s: float | None = None) -> AsyncIterator[None]:
+        """Show a phase, and write down how long it took; RunTimedOutError if it takes longer than it may."""
         self.display.phase(name, detail)
         began = time.monotonic()
+        limit = asyncio.timeout(within_s)
         try:
-            yield
+            async with limit:
+                yield
+        except TimeoutError as error:
+            if limit.expired():
+                raise RunTimedOutError(f"phase {name!r} did not end within {within_s:g} s") from error
+            raise
         finally:
             self.phases_s[name] = round(time.monotonic() - began, 3)
 
@@ -115,8 +121,8 @@ def execute(plan: Plan, scenario_text: str, options: RunOptions, display: Displa
             raise UsageError(str(problem)) from problem
         except (TimeoutError, RunTimedOutError) as problem:
             status = "timed_out"
-            run.notes.append(str(problem) or "a phase did not end within its deadline")
-        except EdgebedError as problem:
+            run.notes.append(str(problem) or "a process gave no answer in time; the logs are in the run directory")
+        except (EdgebedError, OSError) as problem:
             status = "broke"
             run.notes.append(str(problem))
         except Exception as problem:
@@ -133,32 +139,31 @@ async def _phases(run: _Run) -> None:
         if view is not None:
             run.event(0.0, "metrics_served", {"url": view.url})
         collector = Collector(plan, run.directory, view, run.event)
-        with run.phase("network", f"{len(plan.nodes)} nodes, {len(plan.links)} directed links"):
+        async with run.phase("network", f"{len(plan.nodes)} nodes, {len(plan.links)} directed links"):
             substrate = run.kind.build(plan, run.directory.path, run.run_id, run.options)
             await stack.enter_async_context(substrate)
         await stack.enter_async_context(_background(_listen(run, substrate, collector)))
-        with run.phase("deploy", f"{len(plan.nodes)} nodes"):
-            async with asyncio.timeout(DEPLOY_WITHIN_S):
-                await _together(substrate.start(node) for node in plan.nodes)
+        async with run.phase("deploy", f"{len(plan.nodes)} nodes", DEPLOY_WITHIN_S):
+            await _together(substrate.start(node) for node in plan.nodes)
         if "ask" in substrate.can and run.options.probe:
-            with run.phase("probe", "every link is measured before the run"):
-                async with asyncio.timeout(PROBE_WITHIN_S):
-                    await probe_links(plan, substrate, run.receipt)
+            async with run.phase("probe", "every link is measured before the run", PROBE_WITHIN_S):
+                await probe_links(plan, substrate, run.receipt)
+        elif "ask" in substrate.can:
+            run.notes.append("the links were not probed before the run (--no-probe)")
         for check in run.receipt.failed():
             run.display.warn(str(check))
         try:
             await substrate.begin()
             run.event(0.0, "run_began", {})
-            with run.phase("learn", f"{plan.stop_after_s:g} s"):
+            async with run.phase("learn", f"{plan.stop_after_s:g} s"):
                 await _learn(run, substrate, collector)
             if run.died is not None:
                 raise RunBrokeError(
                     f"{run.died.node} ended by itself (exit status {run.died.returncode}); its last words:\n"
                     f"{run.died.last_words}"
                 )
-            with run.phase("stop", "each node evaluates its model a last time"):
-                async with asyncio.timeout(STOP_WITHIN_S):
-                    await _together(substrate.stop(node) for node in plan.nodes)
+            async with run.phase("stop", "each node evaluates its model a last time", STOP_WITHIN_S):
+                await _together(substrate.stop(node) for node in plan.nodes)
         finally:
             run.facts = substrate.facts()
             for node in plan.nodes:

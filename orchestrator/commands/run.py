@@ -72,7 +72,7 @@ def run(
       {"event": "progress", "t_s": 12.0, "stop_after_s": 72.0, "devices_up": 7,
        "devices": 10, "accuracy": 0.71, "payload_bytes": 16e6, "wire_bytes": 18e6,
        "joules": 390.0, "round": 6}
-      {"event": "event", "t_s": 24.0, "text": "dropout injected [pi-2]: ..."}
+      {"event": "event", "t_s": 24.0, "text": "dropout of pi-2 began: ..."}
       {"event": "warning", "text": "..."}
       {"event": "result", "schema_version": 1, "name": "smoke", "exit_code": 0,
        "status": "complete", "directory": "runs/...", "summary": {...},

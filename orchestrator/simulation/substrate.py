@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from node_image import checkpoint, learner
+from node_image.data.folder import DataNotFoundError
+from node_image.data.partition import PartitionError
 from node_image.node import evaluate_finally, run_node
 from orchestrator.errors import RunBrokeError
 from orchestrator.links.shape import LinkShape
@@ -110,6 +112,8 @@ class Simulation:
             raise RunBrokeError(f"{node.name} runs already: stop or kill it before it is started again")
         try:
             built = learner.build(node.spec)
+        except (DataNotFoundError, PartitionError):
+            raise  # the scenario asks for what the data lack: nothing broke
         except Exception as error:
             raise RunBrokeError(f"{node.name}: its learner could not be built: {error}") from error
         life = Life(self._loop)

@@ -1,7 +1,7 @@
 """The live display: finished phases and events scroll away, two or three lines at the bottom are drawn again in place.
 
       network   11 nodes, 20 directed links · 2.6 s
-       6.1 s   dropout injected [pi-2, nano-1]: by crash: pi-2: pid 4942 ended by sign…
+       6.1 s   dropout of pi-2, nano-1 began: by crash: pi-2: pid 4942 ended by sign…
     ⠹ learn ━━━━━━━━━━━━━━━━━━━━ 7 of 20 s · 0:13 left
       8/10 devices up · round 6 · accuracy 63.2 % · payload 16.5 MB · wire 18.4 MB
 

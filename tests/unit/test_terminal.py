@@ -86,7 +86,7 @@ def test_json_lines_can_each_be_read_by_a_program() -> None:
 
 def test_long_evidence_is_cut_on_paper_since_the_events_file_has_it_whole() -> None:
     stream = io.StringIO()
-    PlainDisplay(stream).event(60.0, "dropout injected: " + "pi-1: ended by signal 9; " * 50)
+    PlainDisplay(stream).event(60.0, "dropout of pi-1 began: " + "pi-1: ended by signal 9; " * 50)
     assert len(stream.getvalue()) < 200
     assert stream.getvalue().endswith("…\n")
 
@@ -133,7 +133,7 @@ def test_nothing_that_stays_is_wider_than_the_window(width: int) -> None:
     display.phase("probe", "every link is measured before the run")
     display.phase("learn", "180 s")
     display.progress(90.0, 180.0, STATE)
-    display.event(60.0, "dropout injected [pi-1]: by crash: " + "pi-1: ended by signal 9; " * 9)
+    display.event(60.0, "dropout of pi-1 began: by crash: " + "pi-1: ended by signal 9; " * 9)
     display.close()
     plain = CONTROL.sub("\n", stream.getvalue())
     assert max(map(len, plain.splitlines())) <= width
