@@ -49,7 +49,8 @@ def calibrate(scenario: str, assignments: tuple[str, ...], seed: int | None, out
         print_line(f"no comparison: {meaning(done.exit_code)}; see {folder}")
         return done.exit_code
     emulated, simulated = (outcome.summary for outcome in outcomes)
-    found = agreements(simulated, emulated)
+    lasted = [summary.get("lasted_s") or 0.0 for summary in (emulated, simulated)]
+    found = agreements(simulated, emulated, cut_short=max(lasted) >= plan.stop_after_s)
     (folder / "agreement.json").write_text(json.dumps([asdict(each) for each in found], indent=1), encoding="utf-8")
     if as_json:
         event = {"event": "agreement", "schema_version": 1, "directory": str(folder)}

@@ -8,9 +8,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -30,13 +31,14 @@ ANSWER_BYTES = frame_bytes(KIND, {"nonce": _NONCE})
 CONFIRM_BYTES = frame_bytes(KIND, {})
 
 
-class Frame(NamedTuple):
-    """A message on its way: its size on the wire, what the receiver will see, and when the sender has made it."""
+@dataclass(slots=True, eq=False)
+class Frame:
+    """A message on its way: its size on the wire, what the receiver will see, and whether the sender is done with it."""
 
     kind: str
     body: Body
     size_bytes: int
-    ready_s: float
+    is_made: bool = False
 
 
 class Channel:
@@ -107,11 +109,11 @@ class Peers:
         if dest not in self._channels:
             raise ValueError(f"{self._name} has no peer {dest!r}; known: {', '.join(self._channels)}")
         channel = self._channels[dest]
-        ready_s = self._life.handle(size_bytes)
-        dropped = channel.put(Frame(kind, body, size_bytes, ready_s))
+        frame = Frame(kind, body, size_bytes)
+        dropped = channel.put(frame)
         if dropped:
             self._record("dropped_messages", dropped, reason="outbox_full")
-        self._loop.schedule(ready_s, self._made, channel)
+        self._life.handle(size_bytes, self._made, (channel, frame))
 
     def close(self) -> int:
         """Close all connections, as the kernel does for a process that ends; returns how many there were."""
@@ -245,14 +247,16 @@ class Peers:
         self._record_rtt(channel)
         self._send_all(channel)
 
-    def _made(self, channel: Channel) -> None:
-        self._life.run(self._send_all, channel)
+    def _made(self, what: tuple[Channel, Frame]) -> None:
+        channel, frame = what
+        frame.is_made = True
+        self._send_all(channel)
 
     def _send_all(self, channel: Channel) -> None:
         """Hand over what waits, as long as the kernel takes it."""
         end = channel.end
         channel.handing_over = False
-        while end is not None and end.is_open and channel.outbox and channel.outbox[0].ready_s <= self._loop.now:
+        while end is not None and end.is_open and channel.outbox and channel.outbox[0].is_made:
             if end.outgoing.is_full:
                 break
             frame = channel.take()
@@ -264,12 +268,10 @@ class Peers:
 
     def _receive(self, channel: Channel, item: object) -> None:
         if isinstance(item, Frame):
-            self._loop.schedule(self._life.handle(item.size_bytes), self._received, (channel.peer, item))
+            self._life.handle(item.size_bytes, self._take_in, (channel.peer, item))
 
-    def _received(self, what: tuple[str, Frame]) -> None:
-        self._life.run(self._take_in, *what)
-
-    def _take_in(self, peer: str, frame: Frame) -> None:
+    def _take_in(self, what: tuple[str, Frame]) -> None:
+        peer, frame = what
         self._record("received_payload_bytes", frame.size_bytes, kind=frame.kind, peer=peer)
         self._deliver(Message(frame.kind, peer, frame.body, frame.size_bytes))
 

@@ -53,9 +53,7 @@ class VirtualTimeLoop(BaseEventLoop):
         """Virtual seconds since the loop was made."""
         return self.now
 
-    def call_soon(
-        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
-    ) -> Handle:
+    def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> Handle:
         """Call back at this instant, after all that is ready; the checks of `BaseEventLoop` are left out."""
         handle = Handle(callback, args, self, context)
         self._ready.append(handle)
