@@ -5,10 +5,9 @@ Seconds are CPU seconds of this process, which has one thread: on an idle machin
 
 import asyncio
 import resource
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from bench.figures import Figure, show
 from node_image import registry
 from node_image.learner import build
 from node_image.parameters import parameter
@@ -28,6 +28,7 @@ from orchestrator.substrates.base import NodeExit, NodeLine
 from tests.plans import star
 
 TASK = TaskSpec("digits", partition=Chosen("in_order"))
+TIMES = 3
 RULE = Chosen("backprop", {"learning_rate": 0.1, "batch_size": 32, "shuffle": False})
 
 
@@ -154,18 +155,26 @@ def idle(devices: int) -> tuple[float, float]:
     return time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
-def main() -> None:
-    """Measure, and write one line a figure."""
-    say: Callable[[str], int] = sys.stdout.write
-    torch.set_num_threads(1)
-    for devices, rounds in ((100, 20), (1000, 10)):
-        bare, ours = bare_loop(devices, rounds), fedavg(devices, rounds)
-        say(f"fedavg, {devices} devices: {ours:.0f} updates/s, bare loop {bare:.0f}: {ours / bare:.0%} (goal 60 %)\n")
-    took_s = trivial(200, 30)
-    say(f"200 devices x 30 rounds of a number and back: {took_s:.2f} s, {took_s / 12000 * 1e6:.0f} us a message\n")
+def compared(devices: int, rounds: int) -> Figure:
+    """The simulation's updates a second as a share of the bare loop's: the best of each, taken in turn."""
+    bare, ours = map(
+        max, zip(*((bare_loop(devices, rounds), fedavg(devices, rounds)) for _ in range(TIMES)), strict=True)
+    )
+    beside = f"{ours:.0f} updates/s, bare loop of torch: {bare:.0f}"
+    return Figure(f"FedAvg, {devices} devices", 100 * ours / bare, "%", 60.0, more_is_better=True, beside=beside)
+
+
+def figures() -> Iterator[Figure]:
+    """Five figures."""
+    yield compared(100, 20)
+    yield compared(1000, 20)
+    yield Figure("a number and back, 200 devices, a message", trivial(200, 30) / 12_000 * 1e6, "us")
     took_s, memory_bytes = idle(10_000)
-    say(f"10,000 idle devices for a minute: {took_s:.1f} s, {memory_bytes / 1e9:.2f} GB (goal 2 GB)\n")
+    yield Figure("10,000 idle devices for a minute, CPU time", took_s, "s")
+    yield Figure("10,000 idle devices for a minute, memory", memory_bytes / 1e9, "GB", 2.0)
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    for each in figures():
+        show(each)

@@ -183,15 +183,16 @@ class Learner:
             total += float(step(*self._minibatch(batch))) * len(batch)
             samples += len(batch)
         loss = total / samples
-        if not (math.isfinite(loss) and np.isfinite(network.buffer).all()):
+        if not (math.isfinite(loss) and _is_finite(network.buffer)):
             raise DivergedError(f"the loss is {loss} after {steps} steps; try a smaller learning_rate")
         self._weights = network.buffer.copy()
         return Phase(loss, samples, steps)
 
     def _batches(self, there: int, steps: int, rng: np.random.Generator) -> Iterator[Indices]:
-        size = self.rule_parameters.batch_size
+        """Where the samples of each minibatch lie, in the pool or among the task's."""
+        size, places = self.rule_parameters.batch_size, self.own[:there] if self._pool is None else np.arange(there)
         while True:
-            order = rng.permutation(there) if self.rule_parameters.shuffle else np.arange(there)
+            order = places[rng.permutation(there)] if self.rule_parameters.shuffle else places
             for start in range(0, there, size):
                 if steps == 0:
                     return
@@ -202,15 +203,20 @@ class Learner:
         if self._pool is not None:
             x, y = self._pool.x[batch], self._pool.y[batch]
         else:
-            chosen = self.own[batch]
-            x, y = self.task.train_x[chosen], self.task.train_y[chosen]
+            x, y = self.task.train_x[batch], self.task.train_y[batch]
         return self._as_input(x), self.network.tensor(y)
 
     def _as_input(self, x: Samples) -> "torch.Tensor":
-        scaled = np.multiply(x, np.float32(self.task.scale), dtype=np.float32)
+        scaled = x.astype(np.float32)
+        scaled *= np.float32(self.task.scale)
         if self.task.offset:
             scaled += np.float32(self.task.offset)
         return self.network.tensor(scaled)
+
+
+def _is_finite(weights: Vector) -> bool:
+    # One quick product tells of most; where it overflows, each weight must be looked at.
+    return math.isfinite(np.dot(weights, weights)) or bool(np.isfinite(weights).all())
 
 
 def build(spec: NodeSpec) -> Learner:

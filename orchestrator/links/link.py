@@ -63,9 +63,9 @@ class Link:
 
     __slots__ = (
         "_burst", "_corrupt", "_delay_s", "_duplicate", "_epoch_s", "_free_s", "_is_plain", "_jitter_s", "_last_s",
-        "_loss", "_place", "_queue", "_reorder", "_s_per_byte", "_seed", "_spread", "_streams", "_trace", "backlog_bytes",
-        "delivered_bytes", "delivered_packets", "dropped", "duplicated_packets", "offered_bytes", "offered_packets",
-        "peak_backlog_bytes", "reordered_packets", "shape", "up",
+        "_loss", "_place", "_queue", "_reorder", "_s_per_byte", "_seed", "_spread", "_streams", "_trace",
+        "backlog_bytes", "delivered_bytes", "delivered_packets", "dropped", "duplicated_packets", "offered_bytes",
+        "offered_packets", "peak_backlog_bytes", "reordered_packets", "shape", "up",
     )  # fmt: skip
 
     def __init__(self, shape: LinkShape, seed: int, *, trace: Trace | None = None, epoch_s: float = 0.0) -> None:

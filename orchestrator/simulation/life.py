@@ -29,8 +29,8 @@ class Pile:
 class Life:
     """Freezing takes effect where the node next waits; work that is being charged stops at once and goes on later."""
 
-    __slots__ = ("_changed", "_deferred", "_left_s", "_loop", "_pile", "_since_s", "_speed", "_thawed", "busy_s", "ended",
-                 "factor", "frozen", "throttled_s")  # fmt: skip
+    __slots__ = ("_changed", "_deferred", "_left_s", "_loop", "_pile", "_since_s", "_speed", "_thawed", "busy_s",
+                 "ended", "factor", "frozen", "throttled_s")  # fmt: skip
 
     def __init__(self, loop: VirtualTimeLoop) -> None:
         self._loop = loop

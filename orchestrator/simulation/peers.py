@@ -33,7 +33,7 @@ CONFIRM_BYTES = frame_bytes(KIND, {})
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """A message on its way: its size on the wire, what the receiver will see, and whether the sender is done with it."""
+    """A message on its way: its size on the wire, what the receiver sees, and whether the sender is done with it."""
 
     kind: str
     body: Body

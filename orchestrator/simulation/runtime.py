@@ -55,6 +55,7 @@ class SimRuntime:
         self.rng = np.random.default_rng(spec.seed)
         self.learner = learner
         self._speed = spec.speed
+        self._board = board
         self._network = board.network
         self._life = life
         self._disk = disk
@@ -99,7 +100,7 @@ class SimRuntime:
 
     async def send(self, dest: str, kind: str, body: Body) -> None:
         """Hand a message to the transport; the body is copied, the peer not waited for."""
-        self._connections.send(dest, kind, _copied(body), frame_bytes(kind, body))
+        self._connections.send(dest, kind, self._copied(body), frame_bytes(kind, body))
 
     async def receive(self, within: float | None = None) -> Message | None:
         """The next message from any peer, tensors read-only; None when none came within so many seconds."""
@@ -132,24 +133,26 @@ class SimRuntime:
     async def save(self, state: Body) -> None:
         """Keep a checkpoint; writing it takes no time."""
         if not self._life.ended:
-            self._disk.state = _copied(state)
+            self._disk.state = self._copied(state)
 
     def restored(self) -> Body | None:
         """The newest checkpoint of a former life."""
-        return _copied(self._disk.state) if self._disk.state is not None else None
+        return self._copied(self._disk.state) if self._disk.state is not None else None
 
     def _deliver(self, message: Message) -> None:
         dropped = self._inbox.put(message)
         if dropped:
             self.record("dropped_messages", dropped, reason="inbox_full")
 
-
-def _copied(body: Mapping[str, int | float | str | bool | np.ndarray]) -> Body:
-    """What a receiver would decode: arrays of its own, which it must not change."""
-    copied = dict(body)
-    for name, value in body.items():
-        if isinstance(value, np.ndarray):
-            array = value.copy()
-            array.flags.writeable = False
-            copied[name] = array
-    return copied
+    def _copied(self, body: Body) -> Body:
+        """What a receiver would decode: arrays that nobody can change. Who sends the same to many copies it once."""
+        copied = dict(body)
+        for name, value in body.items():
+            if isinstance(value, np.ndarray):
+                original, copy = self._board.newest_copy
+                if value is not original or value.shape != copy.shape or value.tobytes() != copy.tobytes():
+                    copy = value.copy()
+                    copy.flags.writeable = False
+                    self._board.newest_copy = value, copy
+                copied[name] = copy
+        return copied

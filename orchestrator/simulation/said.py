@@ -10,7 +10,6 @@ from node_image.recorder import FLUSH_S
 from orchestrator.simulation.virtual_time import VirtualTimeLoop
 from orchestrator.substrates.base import NodeExit, NodeLine
 
-
 _Fact = tuple[str, float, str, float, Mapping[str, str]]  # a record that is no line yet: node, t, metric, value, labels
 
 

@@ -3,9 +3,14 @@
 from random import Random
 from typing import Protocol
 
+import numpy as np
+
+from node_image.runtime import Array
 from orchestrator.links.link import Link
 from orchestrator.simulation.connection import Connection, End
 from orchestrator.simulation.network import Network
+
+NOTHING: Array = np.empty(0)
 
 
 class Listener(Protocol):
@@ -23,6 +28,7 @@ class Switchboard:
         self.rng = Random(f"{seed} transport")
         self.listening: dict[str, Listener] = {}
         self.connections: dict[Connection, None] = {}  # a set that keeps its order
+        self.newest_copy: tuple[Array, Array] = NOTHING, NOTHING  # an array that was sent, and what receivers see of it
 
     def connect(self, dialer: str, listener: str, rtt_s: float) -> End:
         """Make a connection that both kernels have agreed on, and give the listener its end; returns the dialer's."""

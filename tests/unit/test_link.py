@@ -3,12 +3,14 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.links.chance import NEVER, spared
 from orchestrator.links.link import Drop, Link
 from orchestrator.links.shape import BurstLoss, LinkShape, TraceRef
 from orchestrator.links.trace import parse_mahimahi
@@ -237,6 +239,35 @@ def test_a_train_fares_as_its_packets_would_one_by_one(
     assert whole.peak_backlog_bytes == single.peak_backlog_bytes
 
 
+def plain_shapes(**given: st.SearchStrategy[float]) -> st.SearchStrategy[LinkShape]:
+    return st.builds(LinkShape, rate_bps=st.floats(1e5, 1e7), delay_s=st.floats(0, 0.1), **given)
+
+
+@given(
+    plain_shapes(queue_bytes=st.integers(1000, 60_000)),
+    plain_shapes(),
+    st.lists(st.tuples(st.integers(1, 40), st.integers(40, MTU), st.floats(0, 0.3)), min_size=1, max_size=8),
+)
+@settings(deadline=None)
+def test_trains_on_a_plain_link_wait_and_are_retimed_as_their_packets_would(
+    shape: LinkShape, after: LinkShape, trains: list[tuple[int, int, float]]
+) -> None:
+    """A plain link keeps a train as a whole; nobody may notice, not even where some of it has left."""
+    whole, single = Link(shape, 1), Link(shape, 1)
+    now_s = 0.0
+    for number, (packets, last_bytes, gap_s) in enumerate(trains):
+        now_s += gap_s
+        result = whole.admit_train(packets, MTU, last_bytes, now_s, number)
+        answers = [single.admit(size, now_s, number) for size in [MTU] * (packets - 1) + [last_bytes]]
+        assert result.delivered_packets == sum(not isinstance(answer, Drop) for answer in answers)
+    assert whole.peak_backlog_bytes == single.peak_backlog_bytes
+    found, wanted = (link.reshape(after, now_s + 0.01) for link in (whole, single))
+    assert found.keys() == wanted.keys()
+    assert [times[-1] for times in found.values()] == pytest.approx([times[-1] for times in wanted.values()])
+    assert whole.backlog_bytes == single.backlog_bytes
+    assert arrivals([whole.admit(MTU, now_s + 0.01)]) == pytest.approx(arrivals([single.admit(MTU, now_s + 0.01)]))
+
+
 def test_a_new_rate_retimes_what_has_not_left_and_leaves_alone_what_has() -> None:
     link = Link(LinkShape(rate_bps=MTU * 8.0, delay_s=10.0), 1)  # one packet a second
     offer(link, [MTU] * 4)
@@ -302,6 +333,11 @@ def test_a_chance_that_is_taken_away_and_given_back_goes_on_and_does_not_begin_a
     link.reshape(LinkShape(), 1.0)
     link.reshape(LinkShape(loss=0.3), 1.0)
     assert lost(offer(link, [MTU] * 100, start_s=1.0)) != first
+
+
+@pytest.mark.parametrize("probability", [5e-324, 1e-300])
+def test_a_chance_next_to_none_never_comes(probability: float) -> None:
+    assert spared(probability, Random(1)) == NEVER
 
 
 def test_a_traced_link_sends_what_each_chance_carries() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.links.routes import Routes
+from orchestrator.links.routes import TREES, Routes
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import DirectedLink
 
@@ -71,3 +71,11 @@ def test_no_way_is_shorter(nodes: int, density: float, seed: int) -> None:
             if path:
                 assert [path[0].source, path[-1].target] == [str(source), str(target)]
                 assert all(one.target == two.source for one, two in pairwise(path))
+
+
+def test_searches_that_were_dropped_for_others_are_made_again() -> None:
+    names = [f"n{index:03}" for index in range(TREES + 10)]
+    routes = Routes(both_ways(*((name, "hub") for name in names)))
+    for target in (names[0], names[-1]):
+        for name in names:
+            assert ids(routes.path(name, target)) == ([] if name == target else [f"{name}>hub", f"hub>{target}"])

@@ -250,6 +250,22 @@ def test_a_faster_shape_speeds_up_what_is_under_way() -> None:
     assert world.times == [pytest.approx(0.32, abs=0.02)]
 
 
+def test_bins_that_are_read_again_and_again_are_those_that_are_read_once() -> None:
+    def watched(world: World) -> None:
+        world.sender.outgoing.write(300_000, 1)
+        for at_s in (0.05, 0.31, 1.0, 1.7, 70.0):
+            world.loop.call_at(at_s, world.network.traffic)
+
+    def unwatched(world: World) -> None:
+        world.sender.outgoing.write(300_000, 1)
+
+    shape = LinkShape(rate_bps=1e6, delay_s=0.02)
+    worlds = [in_world(shape, act, until_s=100.0) for act in (watched, unwatched)]
+    for world in worlds:
+        world.connection.settle()  # probes of long ago are counted only now
+    assert worlds[0].network.traffic() == worlds[1].network.traffic()
+
+
 def test_bins_hold_every_byte_that_left_and_that_arrived() -> None:
     world = in_world(LinkShape(rate_bps=1e6, delay_s=0.02), lambda world: world.sender.outgoing.write(300_000, 1))
     world.connection.settle()

@@ -144,6 +144,24 @@ def test_a_full_outbox_loses_its_oldest_messages_and_counts_them() -> None:
     assert sum(record.value for record in dropped) == 5
 
 
+def test_what_is_sent_to_many_is_copied_once_and_again_when_it_has_changed() -> None:
+    seen: list[np.ndarray] = []
+
+    async def act(nodes: Nodes) -> None:
+        model = np.ones(3, np.float32)
+        for number in range(2):
+            for name in nodes.coordinator.peers:
+                await nodes.coordinator.send(name, "model", {"model": model})
+                message = await nodes.runtimes[name].receive(1.0)
+                assert message is not None
+                seen.append(cast(np.ndarray, message.body["model"]))
+            model[number] = 5
+
+    with_nodes(act, star(2))
+    assert seen[0] is seen[1]
+    assert [array.tolist() for array in seen] == [[1, 1, 1], [1, 1, 1], [5, 1, 1], [5, 1, 1]]
+
+
 def test_a_message_to_a_stranger_is_refused() -> None:
     async def act(nodes: Nodes) -> None:
         with pytest.raises(ValueError, match="no peer 'd-9'; known: coordinator"):
