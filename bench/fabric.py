@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 
 from bench.figures import Figure, show
+from node_image.kernel import inside_network_of
 from orchestrator.links.delay_line import DelayLine
-from orchestrator.links.kernel import inside_network_of
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import DirectedLink
 

@@ -14,7 +14,6 @@ this process, and this process asks to die with the orchestrator. Only this thre
 thread), and no other thread exists before a fork: torch's pools start in the children, with one thread each.
 """
 
-import ctypes
 import gc
 import json
 import os
@@ -25,11 +24,9 @@ import sys
 import traceback
 from typing import Any
 
-CLONE_NEWNET = 0x40000000
-PR_SET_PDEATHSIG = 1
-LARGEST_REQUEST = 1 << 20
+from node_image.kernel import die_with_parent, enter_network_of
 
-_libc = ctypes.CDLL(None, use_errno=True)
+LARGEST_REQUEST = 1 << 20
 
 
 def main() -> int:
@@ -63,22 +60,6 @@ def main() -> int:
                 os.close(fd)
             names[pid] = request["fork"]
             control.send(json.dumps({"forked": request["fork"], "pid": pid}).encode())
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel to kill this process when the thread that forked it ends; end now if that has happened already."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def enter_network(pid: int) -> None:
-    """Enter the network namespace that a process holds."""
-    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    if _libc.setns(fd, CLONE_NEWNET) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"setns into the network of process {pid}: {os.strerror(error)}")
-    os.close(fd)
 
 
 def _load() -> None:
@@ -132,7 +113,7 @@ def _child(request: dict[str, Any], fds: list[int], ours: tuple[int, ...]) -> in
         for procs in request["cgroups"]:
             with open(procs, "w") as file:  # noqa: PTH123 - one plain write to a kernel file, nothing else loaded
                 file.write(str(os.getpid()))
-        enter_network(request["netns_pid"])
+        enter_network_of(request["netns_pid"])
         from node_image.__main__ import serve
         from node_image.spec import NodeSpec
 

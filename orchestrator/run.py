@@ -37,6 +37,7 @@ SHORTEST_SAMPLE_S = 1.0
 DEPLOY_WITHIN_S = 300.0
 PROBE_WITHIN_S = 300.0
 STOP_WITHIN_S = 120.0
+LAST_LINES = 3  # of a node that died, at the terminal; events.jsonl has more, its stderr all
 FAULT_EVENTS = {
     "fault_injected": "began",
     "fault_healed": "ended",
@@ -91,7 +92,8 @@ class _Run:
         elif event == "metrics_served":
             self.display.phase("metrics", f"live at {details['url']} until the run ends")
         elif event == "node_exited" and not details["asked"]:
-            self.display.event(t, f"{details['node']} ended by itself (exit status {details['returncode']})")
+            words = " | ".join(details["last_words"].splitlines()[-LAST_LINES:]) or "nothing on its stderr"
+            self.display.event(t, f"{details['node']} ended by itself (exit status {details['returncode']}): {words}")
 
 
 def execute(plan: Plan, scenario_text: str, options: RunOptions, display: Display) -> Outcome:

@@ -24,9 +24,9 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from node_image.kernel import die_with_parent
 from orchestrator.errors import EdgebedError
 from orchestrator.links.forwarding import Forwarding
-from orchestrator.links.kernel import die_with_parent
 from orchestrator.links.link import Link
 from orchestrator.links.readback import from_json, to_json
 from orchestrator.links.shape import LinkShape

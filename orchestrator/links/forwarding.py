@@ -16,11 +16,11 @@ from random import Random
 from socket import inet_aton
 from time import monotonic, sleep
 
-from orchestrator.links.kernel import Timer
 from orchestrator.links.lateness import STEP_S, STEPS, LatenessHistogram
 from orchestrator.links.link import Drop, Link
 from orchestrator.links.routes import Routes
 from orchestrator.links.shape import LinkShape
+from orchestrator.links.timer import Timer
 from orchestrator.links.trace import Trace
 from orchestrator.links.tun import Tun
 from orchestrator.plan import DirectedLink

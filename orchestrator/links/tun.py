@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.links.kernel import inside_network_of, network_of
+from node_image.kernel import inside_network_of, network_of
 
 DEVICE = "eb0"
 MTU = 1500

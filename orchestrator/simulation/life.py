@@ -71,7 +71,8 @@ class Life:
         if pile.ready_s > self._loop.now:  # it has grown
             self._loop.schedule(pile.ready_s, self._handled, pile)
             return
-        for call, argument in pile.calls:
+        calls, pile.calls = pile.calls, []  # the newest pile is kept, its messages are not
+        for call, argument in calls:
             self.run(call, argument)
 
     async def awake(self) -> None:

@@ -1,8 +1,8 @@
 """Simulation: every node a task in this process, every link the same arithmetic as in the emulation, time virtual.
 
 The same seed gives the same bytes: records, events and final weights. What is approximated: TCP (`transport.py`), a
-kernel that takes what comes for a frozen node without limit, and computing, which takes what the device's cost model
-says and never waits for anything but the node's own work.
+kernel that takes what comes for a frozen node without limit, computing, which takes what the device's cost model says
+and never waits for anything but the node's own work, and what the node's software does with messages (`life.py`).
 """
 
 import asyncio

@@ -18,10 +18,10 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
+from node_image.kernel import inside_network_of, network_of
 from node_image.spec import NodeSpec
 from orchestrator.errors import RunBrokeError
 from orchestrator.journal import Journal
-from orchestrator.links.kernel import inside_network_of, network_of
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import DirectedLink, Plan, PlannedNode
 from orchestrator.receipt import Check

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from node_image.kernel import inside_network_of
 from orchestrator.errors import RunBrokeError
 from orchestrator.links.delay_line import DelayLine
-from orchestrator.links.kernel import inside_network_of
 from orchestrator.links.link import Drop, Link
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import DirectedLink
