@@ -24,6 +24,7 @@ from orchestrator.errors import Problem, ScenarioError
 from orchestrator.links.shape import TraceRef
 
 CHANCE_BYTES = 1500  # what one delivery opportunity carries (mahimahi's packet)
+INSTANT_S = 1e-9  # nearer than that is the same instant: sums of floats do not meet exactly
 LARGEST_BYTES = 256 << 20  # a text larger than this is refused: a mistake, or a gzip bomb
 
 
@@ -54,10 +55,11 @@ class DeliveryTrace:
         self.mean_bps = len(chances_s) * CHANCE_BYTES * 8 / self.period_s
 
     def place(self, time_s: float) -> float:
-        """Bytes of all chances strictly before this time: one at this very instant can still be used."""
-        if time_s <= 0.0:
+        """Bytes of all chances before this time: one at this very instant can still be used."""
+        passed_s = time_s - INSTANT_S
+        if passed_s <= 0.0:
             return 0.0
-        loops, rest_s = _within(time_s, self.period_s)
+        loops, rest_s = _within(passed_s, self.period_s)
         return float((loops * len(self._chances_s) + bisect_left(self._chances_s, rest_s)) * CHANCE_BYTES)
 
     def reach(self, place_bytes: float) -> float:

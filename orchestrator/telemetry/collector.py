@@ -30,7 +30,6 @@ class _Node:
     planned: PlannedNode
     up_since: float | None = None
     up_s: float = 0.0
-    finished: bool = False
     last: dict[str, float] = field(default_factory=dict)  # orchestrator counters as last recorded
 
     def on_s(self, now: float) -> float:
@@ -47,6 +46,8 @@ class Collector:
         self._view = view
         self._event = event
         self._nodes = {node.name: _Node(node) for node in plan.nodes}
+        coordinators = {node.name for node in plan.nodes if node.role == "coordinator"}
+        self._awaited = coordinators or set(self._nodes)  # whose algorithm ends the run by returning
         self._links: dict[str, LinkCount] = {}
         self._accuracy: dict[str, float] = {}
         self._payload_bytes = 0.0
@@ -106,8 +107,7 @@ class Collector:
 
     def finished(self) -> bool:
         """Whether the run has come to its own end: the coordinator's algorithm (or every device's) has returned."""
-        coordinator = [node for node in self._nodes.values() if node.planned.role == "coordinator"]
-        return all(node.finished for node in (coordinator or self._nodes.values()))
+        return not self._awaited
 
     async def sample(self, substrate: Substrate) -> None:
         """Read the substrate's counters and write down what has grown since the last time."""
@@ -185,7 +185,7 @@ class Collector:
         if event == "started":
             self.up(name, t)
         elif event == "finished":
-            self._nodes[name].finished = True
+            self._awaited.discard(name)
         self._event(t, f"node_{event}", {"node": name, **raw})
 
     def _exit(self, item: NodeExit, t: float) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import ScenarioError
 from orchestrator.links.shape import TraceRef
-from orchestrator.links.trace import Trace, finish, load_trace, parse_csv, parse_mahimahi
+from orchestrator.links.trace import INSTANT_S, Trace, finish, load_trace, parse_csv, parse_mahimahi
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "traces"
 needs_real_traces = pytest.mark.skipif(not REAL.is_dir(), reason=f"no recorded traces at {REAL}")
@@ -79,6 +79,12 @@ def test_an_outage_is_waited_out() -> None:
     assert finish(trace, 3.5, 1) == pytest.approx(4.0 + 1e-6)
 
 
+def test_a_chance_at_this_very_instant_can_be_used_whatever_rounding_makes_of_it() -> None:
+    trace = delivery([1])
+    for milliseconds in range(1, 3000):
+        assert finish(trace, milliseconds / 1000, 1) == pytest.approx(milliseconds / 1000)
+
+
 def test_a_trace_that_starts_late_is_moved_to_its_beginning() -> None:
     assert finish(parse_csv("t", ["100,8", "101,8"]), 0.0, 1_000_000) == pytest.approx(1.0)
 
@@ -90,7 +96,7 @@ def test_chances_are_used_as_counting_them_one_by_one_says(times_ms: list[int], 
     while True:
         for time_ms in times_ms:
             at_s = max(loop, -1) * trace.period_s + time_ms / 1000
-            if loop >= 0 and at_s >= start_s:
+            if loop >= 0 and at_s >= start_s - INSTANT_S:
                 left -= 1500
                 if left <= 0:
                     assert finish(trace, start_s, size) == pytest.approx(at_s, abs=1e-6)
