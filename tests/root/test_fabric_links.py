@@ -315,7 +315,7 @@ def test_a_process_of_our_own_namespace_is_refused_and_nothing_stays(tmp_path: P
     async def told() -> None:
         shaper = DelayLine()
         try:
-            with pytest.raises(RunBrokeError, match=r"node n0 \(pid \d+, 10.0.0.1/30\): .*in our own network namespace"):
+            with pytest.raises(RunBrokeError, match=r"node n0 \(pid \d+, 10.0.0.1/30\): .*our own network namespace"):
                 await shaper.open((), {"n0": (os.getpid(), "10.0.0.1")}, tmp_path / "fabric.log")
         finally:
             await shaper.close()
