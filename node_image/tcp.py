@@ -53,9 +53,8 @@ class TcpRuntime:
         self._state_dir = state_dir
         self._max_payload_bytes = max_payload_bytes
         self._speed = spec.speed
-        self._slowed_by: float | None = (
-            None  # None: as fast as the host; 1: as slow as the device; 4: a quarter of that
-        )
+        # None: as fast as the host; 1: as slow as the device; 4: a quarter of that.
+        self._slowed_by: float | None = None
         self._start_at: float | None = None
         self._stopped_at: float | None = None
         self._inbox = Inbox()

@@ -10,7 +10,7 @@ from node_image.records import METRICS, Record
 from orchestrator.plan import Plan, PlannedNode
 from orchestrator.rundir import RunDirectory
 from orchestrator.substrates.base import LinkCount, NodeExit, NodeLine, NodeUse, Substrate
-from orchestrator.telemetry.energy import Bins, device_energy
+from orchestrator.telemetry.energy import device_energy
 from orchestrator.terminal import RunState
 
 Event = Callable[[float, str, dict[str, Any]], None]
@@ -125,7 +125,8 @@ class Collector:
             use = uses.get(name)
             if use is not None:
                 self._sample_use(t, node, use)
-                for component, value in self._energy(node, t, use, bins).items():
+                energy = device_energy(node.planned.profile, node.on_s(t), use.busy_s, bins, t)
+                for component, value in energy.items():
                     joules[f"{name} {component}"] = value
                     self._grow(t, node, "energy_joules", value, component=component, source="model")
         self._wire_bytes = wire
@@ -150,9 +151,6 @@ class Collector:
         self._grow(t, node, "cpu_throttled_s", use.throttled_s)
         if use.memory_bytes:
             self._own(Record(t, "memory_bytes", use.memory_bytes, {"node": node.planned.name}))
-
-    def _energy(self, node: _Node, t: float, use: NodeUse, bins: Bins) -> dict[str, float]:
-        return device_energy(node.planned.profile, node.on_s(t), use.busy_s, bins, t)
 
     def _grow(self, t: float, node: _Node, metric: str, total: float, **labels: str) -> None:
         key = metric + "".join(labels.values())
