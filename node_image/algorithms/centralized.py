@@ -46,7 +46,7 @@ async def device(node: NodeRuntime, params: Parameters) -> None:
         if first >= len(learner.own):
             continue
         await node.sleep(max(0.0, learner.arrival_s(first + params.chunk_samples) - node.now()))
-        x, y = learner.raw(first, params.chunk_samples)
+        x, y = learner.raw(first, params.chunk_samples, node.now())
         await node.send(node.coordinator, "samples", {"first": first, "x": x, "y": y})
 
 

@@ -1,19 +1,15 @@
 """Reading what others send. It may be garbage: what an algorithm cannot use is refused with a reason, and counted."""
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable
+from typing import TypeVar
 
+from node_image import packing
+from node_image.packing import RefusedError, Vector, vector
 from node_image.runtime import Body, Message, NodeRuntime
 
-Vector = NDArray[np.float32]
+__all__ = ["RefusedError", "Vector", "applied", "newest_body", "newest_model", "refuse", "vector", "whole"]
 
-
-class RefusedError(ValueError):
-    """A message that cannot be used; `reason` is one word, a label of `discarded_updates`."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+T = TypeVar("T")
 
 
 def whole(body: Body, name: str, minimum: int = 0) -> int:
@@ -26,21 +22,22 @@ def whole(body: Body, name: str, minimum: int = 0) -> int:
     return value
 
 
-def vector(body: Body, name: str, size: int) -> Vector:
-    """The float32 vector of that name and size; RefusedError where it is missing, of another shape, or not finite."""
-    if name not in body:
-        raise RefusedError("missing_field")
-    value = body[name]
-    if not isinstance(value, np.ndarray) or value.dtype != np.float32 or value.shape != (size,):
-        raise RefusedError("wrong_shape")
-    if not np.isfinite(value).all():
-        raise RefusedError("not_finite")
-    return value.astype(np.float32, copy=False)
-
-
 def refuse(node: NodeRuntime, message: Message, reason: str) -> None:
     """Count a message that was not used."""
     node.record("discarded_updates", 1, reason=reason, peer=message.sender)
+
+
+def applied(
+    node: NodeRuntime, device: str, number: int | str, base: int, staleness: float, sent_s: float | None
+) -> None:
+    """Write down an update that the model is made of from now on, so that the run can be checked update by update.
+
+    Its identity is its device and `number`, which no other of the device has in one life of both; `base` is the version
+    it was made on, which left at `sent_s` (None: no longer known). To be called before the version rises.
+    """
+    node.record("staleness", staleness, peer=device, base=str(base), number=str(number))
+    if sent_s is not None:
+        node.record("update_age_s", node.now() - sent_s)
 
 
 async def newest_model(node: NodeRuntime, counter: str, within: float) -> tuple[int, Vector] | None:
@@ -48,13 +45,18 @@ async def newest_model(node: NodeRuntime, counter: str, within: float) -> tuple[
 
     Older ones that wait as well are skipped: a device that was away must not work through what it missed.
     """
+    return await newest_body(node, within, lambda body: whole(body, counter))
+
+
+async def newest_body(node: NodeRuntime, within: float, read: Callable[[Body], T]) -> tuple[T, Vector] | None:
+    """As `newest_model`, with whatever `read` makes of what came beside the model; it raises RefusedError."""
     newest = None
     message = await node.receive(within)
     while message is not None:
         try:
             if message.kind != "model":
                 raise RefusedError("unknown_kind")
-            newest = whole(message.body, counter), vector(message.body, "model", node.learner.parameters)
+            newest = read(message.body), packing.unpack_model(message.body, node.learner.parts)
         except RefusedError as refused:
             refuse(node, message, refused.reason)
         message = await node.receive(0.0)

@@ -1,14 +1,15 @@
 """FedAvg: synchronous rounds of local learning and weighted averaging (McMahan et al. 2017, arXiv 1602.05629)."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from node_image.aggregate import weighted_mean
-from node_image.algorithms.exchange import newest_model, vector, whole
+from node_image import packing
+from node_image.algorithms.exchange import applied, newest_model, vector, whole
 from node_image.algorithms.measured import evaluate, first_samples, local_phase
 from node_image.algorithms.rounds import Rounds
 from node_image.parameters import parameter
-from node_image.runtime import Body, NodeRuntime
+from node_image.runtime import NodeRuntime
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,11 @@ class Parameters:
     first_deadline_s: float = parameter(
         60.0, "deadline while no answer was seen, and wait for the devices to join", unit="s", minimum=0.001
     )
+    over_selection: float = parameter(
+        0.0, "share of devices asked beyond those; the round closes when as many as wanted answered", minimum=0.0
+    )
     min_updates: int = parameter(1, "updates without which a round stays open past its deadline", minimum=1)
+    bits: int = parameter(32, "bits of a weight on the wire, both ways; above 16: float32", minimum=2, maximum=32)
     rejoin_after_s: float = parameter(20.0, "a device that hears nothing asks again", unit="s", minimum=0.001)
     evaluate_every: int = parameter(1, "rounds between two evaluations", minimum=1)
     checkpoint_every: int = parameter(1, "rounds between two checkpoints of the coordinator", minimum=1)
@@ -35,8 +40,15 @@ class Parameters:
 
 async def device(node: NodeRuntime, params: Parameters) -> None:
     """Answer every model with an update."""
+    await answer(node, params, lambda steps, step_s: steps)
+
+
+async def answer(
+    node: NodeRuntime, params: Parameters, work: Callable[[int, float], int], proximal: float = 0.0
+) -> None:
+    """A device that does `work` of a local phase: of so many steps, each of which took so long (s) the last time."""
     assert node.coordinator is not None
-    patience_s = params.rejoin_after_s
+    learner, patience_s, step_s = node.learner, params.rejoin_after_s, 0.0
     await first_samples(node)
     await node.send(node.coordinator, "join", {})
     while True:
@@ -47,16 +59,26 @@ async def device(node: NodeRuntime, params: Parameters) -> None:
             continue
         number, model = asked
         patience_s = params.rejoin_after_s
-        samples = node.learner.samples(node.now())
-        steps = params.local_steps or params.local_epochs * node.learner.epoch_steps(node.now())
-        if await local_phase(node, steps, start=model):
-            update: Body = {"round": number, "samples": samples, "model": node.learner.weights()}
-            await node.send(node.coordinator, "update", update)
+        begun_s, samples = node.elapsed(), learner.samples(node.now())
+        steps = work(params.local_steps or params.local_epochs * learner.epoch_steps(node.now()), step_s)
+        trained = learner.trainable()
+        if await local_phase(node, steps, start=model, proximal=proximal):
+            step_s = (node.elapsed() - begun_s) / steps
+            update = packing.pack_update(model, learner.weights(), learner.parts, params.bits, trained)
+            await node.send(node.coordinator, "update", {"round": number, "n": samples, **update})
 
 
 async def coordinator(node: NodeRuntime, params: Parameters) -> None:
     """Ask, wait, average; again. Goes on from its checkpoint after a crash."""
-    rounds = Rounds(node, params.fraction, params.min_updates, params.deadline_s, params.first_deadline_s)
+    rounds = Rounds(
+        node,
+        params.fraction,
+        params.min_updates,
+        params.deadline_s,
+        params.first_deadline_s,
+        params.over_selection,
+        params.bits,
+    )
     kept = node.restored()
     if kept is None:
         number, model = 0, node.learner.weights()
@@ -69,22 +91,18 @@ async def coordinator(node: NodeRuntime, params: Parameters) -> None:
     async with asyncio.TaskGroup() as tasks:
         while params.rounds == 0 or number < params.rounds:
             number += 1
-            opened_s = node.now()
-            updates = await rounds.run(number, model)
-            model = weighted_mean([each.weights for each in updates], [each.samples for each in updates])
-            node.learner.load(model)
+            opened_s = node.elapsed()
+            closed = await rounds.run(number, model)
+            model = closed.mean
             node.learner.load(model)  # what is tested when the run ends
-            for each in updates:
-                node.record("staleness", 0)
-                node.record("update_age_s", node.now() - each.asked_s)
-            node.record("aggregated_updates", len(updates))
-            node.record("round_s", node.now() - opened_s)
+            for peer, asked_s in closed.asked_s.items():
+                applied(node, peer, number, base=number - 1, staleness=0, sent_s=asked_s)
+            node.record("aggregated_updates", len(closed.asked_s))
+            node.record("round_s", node.elapsed() - opened_s)
             node.record("round", number)
             node.record("version", number)
             if number % params.checkpoint_every == 0:
-                tasks.create_task(
-                    node.save({"round": number, "model": model})
-                )  # the next round need not wait for a disk
+                tasks.create_task(node.save({"round": number, "model": model}))  # the next round waits for no disk
             if number % params.evaluate_every == 0:
                 if evaluation is not None:  # one at a time; the devices learn for the next round meanwhile
                     await evaluation

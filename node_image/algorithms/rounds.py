@@ -2,30 +2,33 @@
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from node_image.algorithms.exchange import RefusedError, Vector, refuse, vector, whole
-from node_image.runtime import Message, NodeRuntime
+from node_image import packing
+from node_image.aggregate import CumulativeMean
+from node_image.algorithms.exchange import RefusedError, Vector, refuse, whole
+from node_image.runtime import Body, Message, NodeRuntime
 
 RECENT_ANSWERS = 100
 PATIENCE = 1.5  # an adaptive deadline is so many times the slowest recent answer
 
 
 @dataclass(frozen=True)
-class Update:
-    """What a device answered: the weights it came to, on so many samples, and when it was asked (s)."""
+class Closed:
+    """A round that has closed: the mean of its updates by samples, and when each who answered had been asked (s)."""
 
-    weights: Vector
-    samples: int
-    asked_s: float
+    mean: Vector
+    asked_s: Mapping[str, float]
 
 
 @dataclass
 class Rounds:
     """The coordinator's side of synchronous rounds; `joined` are the devices it knows of.
 
-    A round asks `fraction` of them (`min_updates` at least). It closes when all have answered or, with `min_updates`,
-    at the deadline: `deadline_s`, or for 0 a multiple of the slowest recent answer (`first_deadline_s` before any).
+    A round wants updates of `fraction` of them (`min_updates` at least), and asks the share `over_selection` more. It
+    closes when it has what it wants or, with `min_updates`, at the deadline: `deadline_s`, or for 0 a multiple of the
+    slowest recent answer (`first_deadline_s` before any). Models and updates travel in `bits` a weight.
     """
 
     node: NodeRuntime
@@ -33,9 +36,12 @@ class Rounds:
     min_updates: int
     deadline_s: float
     first_deadline_s: float
+    over_selection: float = 0.0
+    bits: int = packing.FLOAT_BITS
     joined: set[str] = field(default_factory=set)
     _answers_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_ANSWERS))
     _asked: dict[str, float] = field(default_factory=dict)
+    _wanted: int = 0
 
     async def wait_for_devices(self) -> None:
         """Return once all devices have joined, or once the first deadline has passed and somebody has."""
@@ -50,23 +56,19 @@ class Rounds:
             elif message is not None:
                 refuse(self.node, message, "unasked" if message.kind == "update" else "unknown_kind")
 
-    async def run(self, number: int, model: Vector) -> list[Update]:
-        """Ask for updates of this model; those that came before the round closed, in the devices' order.
-
-        That order, and not the order of arrival: a sum of floats depends on it, results must not.
-        """
-        updates: dict[str, Update] = {}
-        self._asked = {}
-        for device in self._draw():
-            await self._ask(device, number, model)
+    async def run(self, number: int, model: Vector) -> Closed:
+        """Ask for updates of this model, and average those that come before the round closes, each as it comes."""
+        body: Body = {"round": number, **packing.pack_model(model, self.node.learner.parts, self.bits)}
+        mean, answered = CumulativeMean(), dict[str, float]()
+        self._asked, self._wanted = {}, 0
+        await self._ask_some(body)
         closes_s = self.node.now() + self._patience_s()
-        while len(updates) < max(len(self._asked), self.min_updates):
+        while len(answered) < max(self._wanted, self.min_updates):
             left_s = closes_s - self.node.now()
-            if left_s <= 0 and len(updates) >= self.min_updates:
+            if left_s <= 0 and len(answered) >= self.min_updates:
                 break
             if left_s <= 0:  # too few answered: others may
-                for device in self._draw():
-                    await self._ask(device, number, model)
+                await self._ask_some(body)
                 closes_s = self.node.now() + self._patience_s()
                 continue
             message = await self.node.receive(left_s)
@@ -74,22 +76,34 @@ class Rounds:
                 continue
             if message.kind == "join":
                 self.joined.add(message.sender)
-                if message.sender in self._asked and message.sender not in updates:  # it was away, and knows of nothing
-                    await self._ask(message.sender, number, model)
+                if (
+                    message.sender in self._asked and message.sender not in answered
+                ):  # it was away, and knows of nothing
+                    await self._ask(message.sender, body)
                 continue
             try:
-                updates[message.sender] = self._read(message, number, updates)
+                weights, samples = self._read(message, number, model, answered)
             except RefusedError as refused:
                 refuse(self.node, message, refused.reason)
-        return [updates[device] for device in self.node.peers if device in updates]
+                continue
+            mean.add(weights, samples)
+            answered[message.sender] = self._asked[message.sender]
+            self._answers_s.append(self.node.now() - self._asked[message.sender])
+        return Closed(mean.mean(), answered)
 
-    async def _ask(self, device: str, number: int, model: Vector) -> None:
+    async def _ask_some(self, body: Body) -> None:
+        for device in self._draw():
+            await self._ask(device, body)
+
+    async def _ask(self, device: str, body: Body) -> None:
         self._asked[device] = self.node.now()
-        await self.node.send(device, "model", {"round": number, "model": model})
+        await self.node.send(device, "model", body)
 
     def _draw(self) -> list[str]:
         candidates = [device for device in self.node.peers if device in self.joined and device not in self._asked]
-        count = max(math.ceil(self.fraction * len(candidates)), self.min_updates)
+        wanted = max(math.ceil(self.fraction * len(candidates)), self.min_updates)
+        self._wanted += min(wanted, len(candidates))
+        count = math.ceil((1.0 + self.over_selection) * wanted)
         if count >= len(candidates):
             return candidates
         chosen = self.node.rng.choice(len(candidates), size=count, replace=False)
@@ -98,17 +112,16 @@ class Rounds:
     def _patience_s(self) -> float:
         return self.deadline_s or (PATIENCE * max(self._answers_s) if self._answers_s else self.first_deadline_s)
 
-    def _read(self, message: Message, number: int, updates: dict[str, Update]) -> Update:
+    def _read(self, message: Message, number: int, model: Vector, answered: dict[str, float]) -> tuple[Vector, int]:
+        """The weights of an update, and the number of samples that made it (n_k)."""
         if message.kind != "update":
             raise RefusedError("unknown_kind")
-        weights = vector(message.body, "model", self.node.learner.parameters)
-        samples = whole(message.body, "samples", minimum=1)
-        if whole(message.body, "round") != number:
+        body = message.body
+        made_for, samples = whole(body, "round"), whole(body, "n", minimum=1)
+        if made_for != number:
             raise RefusedError("late")
         if message.sender not in self._asked:
             raise RefusedError("unasked")
-        if message.sender in updates:
+        if message.sender in answered:
             raise RefusedError("duplicate")
-        asked_s = self._asked[message.sender]
-        self._answers_s.append(self.node.now() - asked_s)
-        return Update(weights, samples, asked_s)
+        return packing.unpack_update(body, model, self.node.learner.parts), samples

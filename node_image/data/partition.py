@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from node_image.outcomes import UnfitError
 from node_image.parameters import parameter
 
 Indices = NDArray[np.int64]
@@ -18,7 +19,7 @@ Split = tuple[Indices, ...]
 ATTEMPTS = 1000
 
 
-class PartitionError(ValueError):
+class PartitionError(UnfitError):
     """The samples cannot be split as asked; the message says what stands in the way."""
 
 

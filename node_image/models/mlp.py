@@ -21,6 +21,5 @@ def build(params: Parameters, shape: tuple[int, ...], classes: int) -> Architect
     """
     from torch import nn
 
-    inputs = math.prod(shape)
-    module = nn.Sequential(nn.Flatten(), nn.Linear(inputs, params.hidden), nn.ReLU(), nn.Linear(params.hidden, classes))
-    return Architecture(module, macs=params.hidden * (inputs + classes), ops=4)
+    hidden = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), params.hidden), nn.ReLU())
+    return Architecture(nn.Sequential(hidden, nn.Linear(params.hidden, classes)), shape)

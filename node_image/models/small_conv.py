@@ -23,27 +23,21 @@ def build(params: Parameters, shape: tuple[int, ...], classes: int) -> Architect
     """
     from torch import nn
 
-    channels, rows, columns = (1, *shape) if len(shape) == 2 else shape
+    channels = 1 if len(shape) == 2 else shape[0]
     w = params.width
 
-    def block(inputs: int, outputs: int) -> list[nn.Module]:
+    def convolution(inputs: int, outputs: int) -> list[nn.Module]:
         return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.GroupNorm(1, outputs), nn.LeakyReLU()]
 
     module = nn.Sequential(
-        nn.Unflatten(1, (1, shape[0])) if len(shape) == 2 else nn.Identity(),
-        *block(channels, w),
-        nn.MaxPool2d(2),
-        *block(w, 2 * w),
-        nn.MaxPool2d(2),
-        *block(2 * w, 2 * w),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(8 * w, params.hidden),
-        nn.GroupNorm(1, params.hidden),
-        nn.LeakyReLU(),
+        nn.Sequential(
+            nn.Unflatten(1, (1, shape[0])) if len(shape) == 2 else nn.Identity(),
+            *convolution(channels, w),
+            nn.MaxPool2d(2),
+        ),
+        nn.Sequential(*convolution(w, 2 * w), nn.MaxPool2d(2)),
+        nn.Sequential(*convolution(2 * w, 2 * w), nn.AdaptiveAvgPool2d(2), nn.Flatten()),
+        nn.Sequential(nn.Linear(8 * w, params.hidden), nn.GroupNorm(1, params.hidden), nn.LeakyReLU()),
         nn.Linear(params.hidden, classes),
     )
-    halves, quarters = (rows // 2) * (columns // 2), (rows // 4) * (columns // 4)
-    convolutions = 9 * w * (channels * rows * columns + 2 * w * halves + 4 * w * quarters)
-    macs = convolutions + 8 * w * params.hidden + params.hidden * classes
-    return Architecture(module, macs=macs, ops=18)
+    return Architecture(module, shape)

@@ -8,8 +8,9 @@ from node_image.runtime import Cost
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-    from node_image.network import Network, Step
+    from node_image.network import Constraint, Network, Step
 
 
 @dataclass(frozen=True)
@@ -23,25 +24,39 @@ class Parameters:
     shuffle: bool = parameter(True, "go through the local samples in a new order each time")
 
 
-def begin(params: Parameters, network: "Network", proximal: float) -> "Step":
+def adapt(params: Parameters, module: "nn.Sequential", shape: tuple[int, ...], classes: int) -> None:
+    """Back-propagation needs nothing beyond the model's own weights."""
+
+
+def begin(params: Parameters, network: "Network", constraint: "Constraint") -> "Step":
     """Start a local phase; each call of the result changes the weights for one minibatch and returns its loss.
 
-    Minimises cross-entropy + weight_decay/2 ||w||^2 + proximal/2 ||w - w0||^2, w0 being the weights at the start.
+    Minimises the task's loss (cross-entropy, or a detector's) + weight_decay/2 ||w||^2 + proximal/2 ||w - w0||^2, w0
+    being the weights at the start.
+    The backward pass goes no further down than the first block with a weight that may move.
     """
-    from torch.nn.functional import cross_entropy
+    import torch
 
-    weights, gradients = network.weights, network.gradients
-    start = weights.clone() if proximal else None
+    weights, gradients, module = network.weights, network.gradients, network.module
+    start = weights.clone() if constraint.proximal else None
     velocity = weights.new_zeros(weights.shape) if params.momentum else None
+    frozen = None if constraint.trainable is None else ~torch.from_numpy(constraint.trainable)
+    first = first_moving(network, constraint)
+    still, moving = (module[:first], module[first:]) if first else (None, module)
 
     def step(x: "torch.Tensor", y: "torch.Tensor") -> "torch.Tensor":
         gradients.zero_()
-        loss = cross_entropy(network.module(x), y)
+        if still is not None:
+            with torch.no_grad():
+                x = still(x)
+        loss = network.objective.loss(moving(x), y)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         if params.weight_decay:
             gradients.add_(weights, alpha=params.weight_decay)
         if start is not None:
-            gradients.add_(weights - start, alpha=proximal)
+            gradients.add_(weights - start, alpha=constraint.proximal)
+        if frozen is not None:
+            gradients.masked_fill_(frozen, 0.0)
         change = gradients if velocity is None else velocity.mul_(params.momentum).add_(gradients)
         weights.add_(change, alpha=-params.learning_rate)  # one axpy: all parameters are views of one vector
         return loss.detach()
@@ -49,6 +64,21 @@ def begin(params: Parameters, network: "Network", proximal: float) -> "Step":
     return step
 
 
-def cost(network: "Network", samples: int, steps: int) -> Cost:
-    """Work of so many steps: the backward pass costs twice the forward pass, the update four operations."""
-    return Cost(macs=3.0 * network.macs * samples, ops=(3.0 * network.ops + 4) * steps)
+def first_moving(network: "Network", constraint: "Constraint") -> int:
+    """The first child of the module that has a weight which may move."""
+    if constraint.trainable is None:
+        return 0
+    moving = [part.child for part in network.parts if constraint.moves(part.start, part.end)]
+    return min(moving, default=len(network.module) - 1)
+
+
+def cost(params: Parameters, network: "Network", constraint: "Constraint", samples: int, steps: int) -> Cost:
+    """Work of so many steps: the backward pass costs twice the forward pass of the layers it goes through.
+
+    The update is four operations.
+    """
+    first = first_moving(network, constraint)
+    backward = sum(layer.macs for layer in network.layers if layer.child >= first)
+    share = backward / network.macs if network.macs else 1.0
+    macs = (network.macs + 2.0 * backward) * samples
+    return Cost(macs=macs, ops=((1.0 + 2.0 * share) * network.ops + 4) * steps)

@@ -1,0 +1,1 @@
+"""Selections: which weights a device trains, one way a file."""

@@ -1,0 +1,22 @@
+"""Everything: a device trains all weights."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from node_image.selection.static import Static
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from node_image.network import Network
+    from node_image.trial import Trial
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Nothing to set."""
+
+
+def begin(params: Parameters, network: "Network", rng: "np.random.Generator", trial: "Trial") -> Static:
+    """The selector of one learner: no weight is held back."""
+    return Static(None)
