@@ -9,9 +9,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -47,20 +48,40 @@ def encode(state: Body) -> bytes:
     return content
 
 
-def write(directory: Path, content: bytes) -> None:
-    """Make encoded content the newest generation, and let go of what is older than the one before it."""
+def _put(file: IO[bytes], content: bytes) -> None:
+    file.write(content)
+
+
+def write(directory: Path, content: bytes, put: Callable[[IO[bytes], bytes], None] = _put) -> None:
+    """Make encoded content the newest generation, and let go of what is older than the one before it.
+
+    `put` writes it into the file: a slow disk takes its time there.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     generation = max((number for number, _, _ in _generations(directory)), default=0) + 1
     sha256 = hashlib.sha256(content).hexdigest()
     unfinished = directory / "unfinished"
     with unfinished.open("wb") as file:
-        file.write(content)
+        put(file, content)
         file.flush()
         os.fsync(file.fileno())
     unfinished.rename(directory / f"{generation:08d}-{sha256}.safetensors")
     _sync_directory(directory)
     for _, _, path in list(_generations(directory))[KEPT_GENERATIONS:]:
         path.unlink()
+
+
+def tear(directory: Path) -> str:
+    """Leave half of the newest checkpoint, as a machine does that dies while it writes; says what was done."""
+    generations = [path for _, _, path in _generations(directory)]
+    if not generations:
+        return "it had no checkpoint to tear"
+    newest, size_bytes = generations[0], generations[0].stat().st_size
+    os.truncate(newest, size_bytes // 2)
+    return (
+        f"checkpoint {newest.name[:8]} torn: {newest.stat().st_size} of its {size_bytes} bytes are left; "
+        f"{len(generations) - 1} before it"
+    )
 
 
 def restored(directory: Path) -> Restored:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 
+from node_image.clock import scenario_seconds, slow_down_of_loop
 from node_image.handshake import Session
 from node_image.message import MAX_PAYLOAD_BYTES, PREFIX, Parts, Reject, decode_rest, parse_prefix, seal
 
@@ -60,7 +61,13 @@ class Connection:
         if len(info) < TCP_INFO_RTT_OFFSET + 4:
             return None
         (rtt_us,) = struct.unpack_from("=I", info, TCP_INFO_RTT_OFFSET)
-        return rtt_us / 1e6 if rtt_us else None
+        return scenario_seconds(rtt_us / 1e6) if rtt_us else None
+
+    def reset(self) -> None:
+        """Drop the connection by a reset (RST), as soon as the event loop goes on: nothing more of it leaves."""
+        own: socket.socket = self._writer.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
 
     def close(self) -> None:
         """Drop the connection now; what the kernel has not sent yet may still leave."""
@@ -70,12 +77,13 @@ class Connection:
 def tune(writer: asyncio.StreamWriter) -> None:
     """No delay for small messages; a peer that vanished without a word is noticed within 5 s busy, and 35 s idle."""
     tcp: socket.socket = writer.get_extra_info("socket")
+    slow_down = slow_down_of_loop()  # the kernel counts real seconds
     tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (  # names that Linux has and some other systems lack
-        ("TCP_USER_TIMEOUT", round(USER_TIMEOUT_S * 1000)),
-        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
-        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
+        ("TCP_USER_TIMEOUT", round(USER_TIMEOUT_S * slow_down * 1000)),
+        ("TCP_KEEPIDLE", round(KEEPALIVE_IDLE_S * slow_down)),
+        ("TCP_KEEPINTVL", round(KEEPALIVE_INTERVAL_S * slow_down)),
         ("TCP_KEEPCNT", KEEPALIVE_COUNT),
     ):
         if hasattr(socket, option):

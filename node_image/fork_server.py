@@ -1,10 +1,12 @@
 """The fork server: holds torch loaded and forks a node in milliseconds, where a fresh process takes seconds.
 
-`python -m node_image.fork_server FD` speaks over the inherited datagram-like socket FD (SOCK_SEQPACKET), one JSON
-object a packet:
+`python -m node_image.fork_server FD [PLUGINS.json]` loads the run's plug-ins, if it has any, and speaks over the
+inherited datagram-like socket FD (SOCK_SEQPACKET), one JSON object a packet (`programs` in place of the list: nodes are
+attendants of somebody else's programs, and torch stays out):
 
     -> {"load": spec}                   <- {"loaded": true} or {"refused": text}: the task's data, once for all nodes
-    -> {"fork": name, "spec": ..., "netns_pid": n, "cgroups": [...]} with three descriptors: stdin, stdout, stderr
+    -> {"fork": name, "spec": ..., "netns_pid": n, "cgroups": [...]} with three descriptors: stdin, stdout, stderr;
+       for an attendant also "duty": {...} (node_image.workload.spec.Duty)
     <- {"forked": name, "pid": n}
     <- {"exited": name, "pid": n, "status": wait status}
     <- {"ready": true}  once, when everything is loaded
@@ -22,11 +24,14 @@ import signal
 import socket
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
+from node_image import plugins
 from node_image.kernel import die_with_parent, enter_network_of
 
 LARGEST_REQUEST = 1 << 20
+PROGRAMS = "programs"
 
 
 def main() -> int:
@@ -37,7 +42,11 @@ def main() -> int:
     wake_r, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_w)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    _load()
+    try:
+        _load(sys.argv[2:])
+    except plugins.PluginError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     control.send(b'{"ready":true}')
     names: dict[int, str] = {}
     while True:
@@ -62,26 +71,34 @@ def main() -> int:
             control.send(json.dumps({"forked": request["fork"], "pid": pid}).encode())
 
 
-def _load() -> None:
+def _load(lists: list[str]) -> None:
     """Import what every node needs, and freeze it: collections in a child would touch, and so copy, shared pages."""
-    import torch
+    if lists == [PROGRAMS]:
+        import node_image.workload.attendant  # noqa: F401 - for the children
+    else:
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
+        for each in lists:
+            plugins.load_copies(Path(each))
     gc.collect()
     gc.freeze()
 
 
 def _load_task(spec: str) -> dict[str, Any]:
     """Build what all nodes of a run have in common before the first is forked: they share its pages."""
-    from node_image.data.folder import DataNotFoundError
-    from node_image.data.partition import PartitionError
     from node_image.learner import build
+    from node_image.outcomes import UnfitError
     from node_image.spec import NodeSpec
 
     try:
         build(NodeSpec.from_json(spec))
-    except (DataNotFoundError, PartitionError) as error:
+    except UnfitError as error:
         return {"refused": str(error)}
+    except Exception as error:
+        if (mistake := plugins.find_mistake(error)) is None:
+            raise
+        return {"refused": str(mistake)}
     gc.collect()
     gc.freeze()
     return {"loaded": True}
@@ -114,10 +131,17 @@ def _child(request: dict[str, Any], fds: list[int], ours: tuple[int, ...]) -> in
             with open(procs, "w") as file:  # noqa: PTH123 - one plain write to a kernel file, nothing else loaded
                 file.write(str(os.getpid()))
         enter_network_of(request["netns_pid"])
-        from node_image.__main__ import serve
         from node_image.spec import NodeSpec
 
-        return serve(NodeSpec.from_json(request["spec"]))
+        spec = NodeSpec.from_json(request["spec"])
+        if "duty" in request:
+            from node_image.workload.attendant import attend
+            from node_image.workload.spec import Duty
+
+            return attend(spec, Duty.from_dict(request["duty"]))
+        from node_image.__main__ import serve
+
+        return serve(spec)
     except BaseException:
         traceback.print_exc()
         return 1

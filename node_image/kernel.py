@@ -64,3 +64,16 @@ def enter_network_of(pid: int) -> None:
         check(libc.setns(namespace, CLONE_NEWNET), f"setns into the network of process {pid}")
     finally:
         os.close(namespace)
+
+
+def new_network() -> int:
+    """Make a network namespace and come back; it lives as long as the returned file, or a process in it."""
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        check(libc.unshare(CLONE_NEWNET), "unshare of a network namespace")
+        made = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        if libc.setns(own, CLONE_NEWNET) < 0:
+            os.abort()  # whatever we did next would happen in the wrong network
+        return made
+    finally:
+        os.close(own)

@@ -8,7 +8,8 @@ Commands (from the orchestrator, over stdin) and their answers:
         packets of `size` IP bytes; gap 0: back to back
 
 Packets are dated by the kernel as they arrive (SO_TIMESTAMPNS), and an echo says how long it lay in the node: what is
-measured is the path, however busy the node is. A rate is the median slope of IP bits over half a train.
+measured is the path, however busy the node is. A rate is the median slope of IP bits over half a train. The kernel's
+dates are real time: where the run is slowed (clock.py), what they say is turned into the scenario's.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import time
 from statistics import median
 from typing import Any
 
+from node_image.clock import scenario_seconds
 from node_image.spec import NodeSpec
 
 PORT = 7001
@@ -53,7 +55,7 @@ async def _listen(spec: NodeSpec, seconds: float) -> dict[str, Any]:
                 lay_s = time.time() - at_s
                 own.sendto(_HEAD.pack(ECHO, sender, number, lay_s) + data[_HEAD.size :], sender_address)
             elif kind == TRAIN:
-                arrived.setdefault(sender - 1, []).append((at_s, len(data) + UDP_HEADERS))
+                arrived.setdefault(sender - 1, []).append((scenario_seconds(at_s), len(data) + UDP_HEADERS))
 
     with _socket(spec, PORT) as own:
         loop = asyncio.get_running_loop()
@@ -89,7 +91,7 @@ async def _ping(spec: NodeSpec, to: tuple[str, int], count: int) -> list[float]:
         for data, at_s, _ in _received(own):
             kind, _, number, lay_s = _HEAD.unpack_from(data)
             if kind == ECHO and number in sent:
-                rtts.setdefault(number, at_s - sent[number] - lay_s)
+                rtts.setdefault(number, scenario_seconds(at_s - sent[number] - lay_s))
 
     with _socket(spec, 0) as own:
         loop = asyncio.get_running_loop()
@@ -99,8 +101,8 @@ async def _ping(spec: NodeSpec, to: tuple[str, int], count: int) -> list[float]:
                 sent[number] = time.time()
                 own.sendto(_HEAD.pack(PING, 0, number, 0.0) + bytes(12), to)
                 await asyncio.sleep(PING_GAP_S)
-            deadline = time.monotonic() + PING_WAIT_S
-            while len(rtts) < count and time.monotonic() < deadline:
+            deadline = loop.time() + PING_WAIT_S
+            while len(rtts) < count and loop.time() < deadline:
                 await asyncio.sleep(0.01)
         finally:
             loop.remove_reader(own)
@@ -109,12 +111,13 @@ async def _ping(spec: NodeSpec, to: tuple[str, int], count: int) -> list[float]:
 
 async def _train(spec: NodeSpec, to: tuple[str, int], count: int, size: int, gap_s: float) -> int:
     filling = bytes(size - UDP_HEADERS - _HEAD.size)
-    began = time.monotonic()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     with _socket(spec, 0) as own:
         for number in range(count):
             own.sendto(_HEAD.pack(TRAIN, spec.index + 1, number, 0.0) + filling, to)
             if gap_s > 0:
-                await asyncio.sleep(max(0.0, began + (number + 1) * gap_s - time.monotonic()))
+                await asyncio.sleep(max(0.0, began + (number + 1) * gap_s - loop.time()))
     return count
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from node_image.outage import Outage
 from node_image.records import METRICS, Record
 
 FLUSH_S = 0.2
@@ -41,6 +42,7 @@ class Recorder:
         self._lines: list[bytes] = []
         self._held_bytes = 0
         self._lost = 0
+        self._outage: Outage[bytes] | None = None  # while a fault cuts the way of the records
         self._closing = False
         self._lock = threading.Lock()
         self._filled = threading.Event()  # there is something to write
@@ -53,6 +55,9 @@ class Recorder:
         """Append a record; dropped and counted where the buffer is full."""
         line = record.to_line().encode() + b"\n"
         with self._lock:
+            if self._outage is not None:
+                self._outage.take(line, len(line))
+                return
             if self._held_bytes + len(line) > self._limit_bytes:
                 self._lost += 1
                 return
@@ -64,8 +69,23 @@ class Recorder:
             self._append(json.dumps(facts, separators=(",", ":")).encode() + b"\n")
         self._urgent.set()
 
+    def cut(self, keep: bool) -> None:
+        """From now on no record leaves, events do. An outage that there is goes on."""
+        with self._lock:
+            self._outage = self._outage or Outage(keep, self._limit_bytes)
+            self._outage.keep = keep
+
+    def release(self) -> tuple[int, int]:
+        """Records leave again, those that waited first; how many those are, and how many were lost."""
+        with self._lock:
+            outage, self._outage = self._outage, None
+            for line in outage.late if outage is not None else ():
+                self._append(line)
+        return (len(outage.late), outage.lost) if outage is not None else (0, 0)
+
     def close(self) -> bool:
         """Write what is left; False where the reader did not take it within a short deadline."""
+        self.release()
         self._closing = True
         self._filled.set()
         self._urgent.set()

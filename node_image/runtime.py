@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from node_image.spec import Limits
+
 if TYPE_CHECKING:
     from node_image.learner import Learner
 
@@ -45,9 +47,16 @@ class NodeRuntime(Protocol):
     coordinator: str | None
     rng: np.random.Generator
     learner: "Learner"
+    limits: Limits
+
+    def position_m(self) -> tuple[float, float] | None:
+        """Where the node is now, x and y; None where the topology has no places."""
 
     def now(self) -> float:
-        """Seconds since the run began; virtual in simulation."""
+        """Seconds since the run began, by the node's own clock, which may be set wrong; virtual in simulation."""
+
+    def elapsed(self) -> float:
+        """The same by a timer that nobody sets: for how long something took."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait. Local work (`compute`) does not go on meanwhile unless it is another task."""
@@ -69,7 +78,10 @@ class NodeRuntime(Protocol):
         """Write down one measured fact; `metric` is a name of `records.METRICS`."""
 
     async def save(self, state: Body) -> None:
-        """Keep a checkpoint that survives a crash of this node (written, synced, renamed); the newest replaces all."""
+        """Keep a checkpoint that survives a crash of this node (written, synced, renamed); the newest replaces all.
+
+        A disk that does not take it is recorded (`failed_saves`), and the node goes on with the one before.
+        """
 
     def restored(self) -> Body | None:
         """The checkpoint left by a former life of this node, or None at the first start."""

@@ -1,7 +1,8 @@
 """Transport: one connection to every peer, made again for as long as the node lives.
 
-Of each pair one side dials, so that two connections never meet half-way: a device dials the coordinator, and of two
-devices the one whose name sorts first. Messages wait in the peer's outbox while there is no connection.
+Of each pair one side dials (NodeSpec.dials), so that two connections never meet half-way. Messages wait in the peer's
+outbox while there is no connection. The newest connection of a peer replaces an older one, whose end may not have been
+noticed yet; but a peer's earlier process is refused, whoever dialled, once a later one has been heard.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ MAX_HALF_OPEN = 4  # handshakes under way from one address
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.05, 1.0
 STABLE_S = 1.0  # a connection that lasted so long starts the back-off anew
 RTT_EVERY_S = 5.0
+CANCEL_AGAIN_S = 0.05
 TCP_CONGESTION = 13  # Linux; socket.TCP_CONGESTION where Python was built with it
 CONGESTION_CONTROL = b"cubic"
 
@@ -35,6 +37,7 @@ class Channel:
         self.peer = peer
         self.outbox = Outbox()
         self.connection: Connection | None = None
+        self.life = 0  # the latest process of the peer that we have spoken to
 
 
 class Transport:
@@ -75,7 +78,7 @@ class Transport:
     def dial(self) -> None:
         """Begin to connect to every peer that is ours to dial, and to watch round-trip times."""
         for channel in self._channels.values():
-            if self._is_ours_to_dial(channel.peer.name):
+            if self._spec.dials(channel.peer.name):
                 self._spawn(self._keep_connected(channel))
         self._spawn(self._watch_rtt())
 
@@ -87,21 +90,38 @@ class Transport:
         if dropped:
             self._record("dropped_messages", dropped, reason="outbox_full")
 
+    @property
+    def connections(self) -> int:
+        """How many peers there is a connection with."""
+        return sum(channel.connection is not None for channel in self._channels.values())
+
+    def stop_listening(self) -> None:
+        """Close the port; connections go on."""
+        if self._server is not None:
+            self._server.close()
+
+    async def reset(self, peer: str | None = None) -> int:
+        """End all connections (or that with one peer) by a reset, and return when it has left; how many there were."""
+        mine = [channel for channel in self._channels.values() if peer in (None, channel.peer.name)]
+        ended = [channel.connection for channel in mine if channel.connection is not None]
+        for connection in ended:
+            connection.reset()
+        await asyncio.sleep(0)  # the event loop closes what was aborted in its next round
+        await asyncio.sleep(0)
+        return len(ended)
+
     async def close(self) -> None:
         """Drop all connections and stop listening; what still waits is counted as dropped."""
         if self._server is not None:
             self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            # Before Python 3.13 a task group that fails just as it is cancelled forgets the latter: it is told again.
+            await asyncio.wait(self._tasks, timeout=CANCEL_AGAIN_S)
         waiting = sum(len(channel.outbox) for channel in self._channels.values())
         if waiting:
             self._record("dropped_messages", waiting, reason="stopped")
-
-    def _is_ours_to_dial(self, peer: str) -> bool:
-        if self._spec.coordinator in (peer, self._spec.name):
-            return peer == self._spec.coordinator
-        return self._spec.name < peer
 
     async def _keep_connected(self, channel: Channel) -> None:
         loop = asyncio.get_running_loop()
@@ -109,7 +129,7 @@ class Transport:
         was_connected = False
         while True:
             connection = await self._connect(channel.peer)
-            if connection is not None:
+            if connection is not None and self._accepted(channel, connection):
                 if was_connected:
                     self._record("reconnects", 1, peer=channel.peer.name)
                 was_connected = True
@@ -145,13 +165,26 @@ class Transport:
             return
         self._half_open[address] += 1
         try:
-            dialers = {name for name in self._channels if not self._is_ours_to_dial(name)}
+            dialers = [name for name in self._channels if not self._spec.dials(name)]
+            dialers.sort(key=lambda name: self._channels[name].peer.address != address)  # its own name is tried first
             handshake = answer(reader, writer, self._identity, dialers)
             connection = await self._authenticated(reader, writer, handshake)
         finally:
             self._half_open[address] -= 1
-        if connection is not None:
-            await self._carry(self._channels[connection.session.peer], connection)
+        if connection is None:
+            return
+        channel = self._channels[connection.session.peer]
+        if self._accepted(channel, connection):
+            await self._carry(channel, connection)
+
+    def _accepted(self, channel: Channel, connection: Connection) -> bool:
+        """Whether the other end is no earlier process of the peer than we know of; else the connection is closed."""
+        if connection.session.life < channel.life:
+            self._record("rejected_frames", 1, reason="hello_fenced")
+            connection.close()
+            return False
+        channel.life = connection.session.life
+        return True
 
     async def _authenticated(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handshake: Coroutine[Any, Any, Session]
