@@ -1,16 +1,51 @@
 """Faults: one file a kind. The table below is the list of kinds."""
 
-from orchestrator.faults import crash, degrade, disconnect, dropout, flap, partition, pause, straggler
+from orchestrator.faults import (
+    battery,
+    byzantine,
+    clock,
+    coordinator_twice,
+    crash,
+    degrade,
+    descriptors,
+    disconnect,
+    disk,
+    dropout,
+    flap,
+    memory,
+    metrics_down,
+    partition,
+    pause,
+    pids,
+    reset,
+    slow_close,
+    stop,
+    straggler,
+    thermal,
+)
 from orchestrator.faults.base import FaultKind
 
 FAULTS: dict[str, FaultKind] = {
+    "battery": battery.KIND,
+    "byzantine": byzantine.KIND,
+    "clock": clock.KIND,
     "coordinator_crash": crash.COORDINATOR,
+    "coordinator_twice": coordinator_twice.KIND,
     "crash": crash.KIND,
     "degrade": degrade.KIND,
+    "descriptors": descriptors.KIND,
     "disconnect": disconnect.KIND,
+    "disk": disk.KIND,
     "dropout": dropout.KIND,
     "flap": flap.KIND,
+    "memory": memory.KIND,
+    "metrics_down": metrics_down.KIND,
     "partition": partition.KIND,
     "pause": pause.KIND,
+    "pids": pids.KIND,
+    "reset": reset.KIND,
+    "slow_close": slow_close.KIND,
+    "stop": stop.KIND,
     "straggler": straggler.KIND,
+    "thermal": thermal.KIND,
 }

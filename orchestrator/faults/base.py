@@ -4,15 +4,16 @@ A fault acts through the substrate's levers alone and never asks which substrate
 happen (the evidence) and how to heal. A fault whose evidence is missing makes the run's verdict `unknown`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from orchestrator.faults.watch import Watch
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import DirectedLink, Plan, PlannedFault, PlannedNode
-from orchestrator.substrates.base import Substrate
+from orchestrator.substrates.base import Resource, Substrate
 
 Targets = Literal["nodes", "links", "coordinator"]
 
@@ -36,6 +37,14 @@ class World:
     blocked: dict[int, frozenset[tuple[str, str]]]  # fault index -> pairs it blocks now; partitions add up
     reshaped: dict[str, list[tuple[int, Callable[[LinkShape], LinkShape] | None]]]  # link -> changes in force
     down_by: dict[str, set[int]]  # node -> faults that keep it stopped
+    frozen_by: dict[str, set[int]]  # node -> faults that keep it frozen
+    slowed_by: dict[str, dict[int, float]]  # node -> the share of its speed that each fault leaves it
+    standing: dict[str, dict[int, dict[str, Any]]]  # node -> by fault, what the node is ordered to do
+    watch: Watch
+    log: Callable[[str, dict[str, Any]], None]  # an event: its name and details
+    limited: dict[tuple[str, Resource], dict[int, int]] = field(default_factory=dict)  # by fault: what it leaves a node
+    undone: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # node -> what it could not be told in time
+    superseded_by: dict[str, int] = field(default_factory=dict)  # node -> the fault that keeps a former life of it
     ending: bool = False  # the run is over: heal what must not stay, but start no node again
 
     def node(self, name: str) -> PlannedNode:
@@ -67,3 +76,11 @@ class FaultKind:
     Parameters: type[FaultParameters]
     needs: Callable[[Mapping[str, Any]], frozenset[str]]
     inject: Callable[[PlannedFault, World], Awaitable[Injected]]
+    refuses: Callable[[PlannedFault, Plan], list[str]] = lambda _fault, _plan: []  # why it cannot be in this plan
+    # Of parameters, victims and all nodes: the (source, target) pairs that it cuts off, where the plan lists them.
+    pairs: Callable[[Mapping[str, Any], Sequence[str], Sequence[str]], tuple[tuple[str, str], ...]] = lambda *_: ()
+
+
+def needs_learning(_fault: PlannedFault, plan: Plan) -> list[str]:
+    """For kinds that are orders to Edgebed's own nodes: programs of one's own would not obey them."""
+    return [] if plan.workload is None else ["the nodes are programs of one's own, which take no orders"]

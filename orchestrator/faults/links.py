@@ -25,6 +25,7 @@ async def release(world: World, fault: int, link_ids: tuple[str, ...]) -> str:
 
 async def _apply(world: World, link_ids: tuple[str, ...]) -> str:
     seen = []
+    now = {}
     for link_id in link_ids:
         link = world.link(link_id)
         shape, up = link.shape, True
@@ -34,6 +35,8 @@ async def _apply(world: World, link_ids: tuple[str, ...]) -> str:
             else:
                 shape = change(shape)
         seen.append(await world.substrate.shape(link, shape, up=up))
+        now[link_id] = {"up": up, "rate_bps": shape.rate_bps, "delay_s": shape.delay_s, "loss": shape.loss}
+    world.log("links_shaped", {"links": now})
     return "; ".join(seen)
 
 

@@ -11,8 +11,8 @@ from orchestrator.plan import PlannedFault
 
 async def inject(fault: PlannedFault, world: World) -> Injected:
     """Evidence: the freezer's state, and at the heal the CPU time used while frozen."""
-    evidence = await nodes.freeze(world, fault.nodes)
-    return Injected(evidence, lambda: nodes.thaw(world, fault.nodes))
+    evidence = await nodes.freeze(world, fault.index, fault.nodes)
+    return Injected(evidence, lambda: nodes.thaw(world, fault.index, fault.nodes))
 
 
 KIND = FaultKind(

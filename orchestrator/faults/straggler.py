@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from orchestrator.faults import nodes
 from orchestrator.faults.base import FaultKind, FaultParameters, Injected, World
 from orchestrator.plan import PlannedFault
 from orchestrator.units import Share
@@ -17,11 +18,8 @@ class Parameters(FaultParameters):
 
 async def inject(fault: PlannedFault, world: World) -> Injected:
     """Evidence: the speed that each node confirms, and the CPU limit read back."""
-
-    async def slow(speed: float) -> str:
-        return "; ".join([await world.substrate.slow(world.node(name), speed) for name in fault.nodes])
-
-    return Injected(await slow(float(fault.parameters["speed"])), lambda: slow(1.0))
+    evidence = await nodes.slow(world, fault.index, fault.nodes, float(fault.parameters["speed"]))
+    return Injected(evidence, lambda: nodes.slow(world, fault.index, fault.nodes, 1.0))
 
 
 KIND = FaultKind(
