@@ -1,11 +1,13 @@
 """The fabric: the process that holds every node's TUN device and moves their packets along the plan's links.
 
-`python -m orchestrator.links.fabric PARENT_PID` is started by `delay_line.py` and speaks JSON lines on stdin and
-stdout: each request {"do": ..., "number": n} is answered in order by one object with that number; one that failed
+`python -m orchestrator.links.fabric PARENT_PID SLOW_DOWN` is started by `delay_line.py` and speaks JSON lines on stdin
+and stdout: each request {"do": ..., "number": n} is answered in order by one object with that number; one that failed
 has {"error": text}.
 
-    open      links [{id, source, target, seed, shape}], nodes [{name, pid, address}]
-    attach    nodes: those that came back in a new namespace
+    open      links [{id, source, target, seed, shape}], nodes [{name, address, and pid or board}]: `pid` of a process
+              in the node's namespace here, `board` the (host, port) of the tunnel to a node elsewhere; answered with
+              the length of the nodes' network prefix and `tunnels`: our (host, port) of each
+    attach    nodes: those that came back in a new namespace, or behind a new port
     epoch     monotonic: the instant at which the run begins
     shape     link, shape, up: answered with what is in force then
     block     pairs [[source, target]]
@@ -31,7 +33,7 @@ from orchestrator.links.link import Link
 from orchestrator.links.readback import from_json, to_json
 from orchestrator.links.shape import LinkShape
 from orchestrator.links.trace import Trace, load_trace
-from orchestrator.links.tun import open_tun
+from orchestrator.links.tun import End, Tunnel, open_tun
 from orchestrator.plan import DirectedLink
 
 STDIN, STDOUT = 0, 1
@@ -43,8 +45,8 @@ Answer = dict[str, Any]
 class Fabric:
     """Answers requests; between them its forwarding moves packets."""
 
-    def __init__(self, priority: str) -> None:
-        self._forwarding = Forwarding()
+    def __init__(self, priority: str, slow_down: float) -> None:
+        self._forwarding = Forwarding(slow_down)
         self._priority = priority
         self._prefix = 32
         self._unread = b""
@@ -112,16 +114,32 @@ class Fabric:
         return answer
 
     def _attach(self, request: Answer) -> Answer:
+        tunnels = {}
         for node in request["nodes"]:
-            try:
-                tun = open_tun(node["pid"], node["address"], self._prefix)
-            except OSError as error:
-                raise OSError(
-                    f"cannot open a TUN device for node {node['name']} (pid {node['pid']}, {node['address']}/"
-                    f"{self._prefix}): {error.strerror or error}. It needs root and /dev/net/tun; see `edgebed doctor`"
-                ) from error
-            self._forwarding.attach(node["name"], node["address"], tun)
-        return {"nodes": len(request["nodes"]), "prefix": self._prefix, "priority": self._priority}
+            end = self._tunnel(node) if "board" in node else self._device(node)
+            self._forwarding.attach(node["name"], node["address"], end)
+            if isinstance(end, Tunnel):
+                tunnels[node["name"]] = end.local
+        return {"prefix": self._prefix, "priority": self._priority, "tunnels": tunnels}
+
+    def _device(self, node: Answer) -> End:
+        try:
+            return open_tun(node["pid"], node["address"], self._prefix)
+        except OSError as error:
+            raise OSError(
+                f"cannot open a TUN device for node {node['name']} (pid {node['pid']}, {node['address']}/"
+                f"{self._prefix}): {error.strerror or error}. It needs root and /dev/net/tun; see `edgebed doctor`"
+            ) from error
+
+    def _tunnel(self, node: Answer) -> End:
+        host, port = node["board"]
+        try:
+            return Tunnel(host, port)
+        except OSError as error:
+            raise OSError(
+                f"cannot send to {host}, where node {node['name']} is: {error.strerror or error}. "
+                "Is the data address of that board right, and is there a route to it?"
+            ) from error
 
     def _epoch(self, request: Answer) -> Answer:
         self._forwarding.begin(request["monotonic"])
@@ -140,7 +158,7 @@ class Fabric:
         return {"pairs": sorted(self._forwarding.blocked)}
 
     def _counters(self, request: Answer) -> Answer:
-        return {"links": {name: asdict(link.count()) for name, link in self._forwarding.counted().items()}}
+        return {"links": {name: asdict(count) for name, count in self._forwarding.counted().items()}}
 
     def _traffic(self, request: Answer) -> Answer:
         return {"bins": self._forwarding.traffic()}
@@ -193,11 +211,11 @@ def raise_priority() -> str:
 
 
 def main() -> None:
-    """Serve the process that started us; its id is the one argument."""
+    """Serve the process that started us; the arguments are its id and how many real seconds one of the run's lasts."""
     die_with_parent(int(sys.argv[1]))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    Fabric(raise_priority()).serve()
+    Fabric(raise_priority(), float(sys.argv[2])).serve()
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@
 
 A packet that has arrived is handed to its next link at the instant at which it was due, not at which we woke: lateness
 does not add up along a way, and a shared link sees packets in the order of their arithmetic. A way whose links
-all do nothing is one read and one write. No clock but time.monotonic; nothing here waits but the poll.
+all do nothing is one read and one write. No clock but time.monotonic, in seconds of the run: where that is slowed,
+shapes, traces, bins and lateness keep their figures, and the clock alone runs slower. Nothing here waits but the poll.
 """
 
+import errno
 import os
 import select
 from collections.abc import Callable
+from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from math import inf
 from random import Random
@@ -22,11 +25,14 @@ from orchestrator.links.routes import Routes
 from orchestrator.links.shape import LinkShape
 from orchestrator.links.timer import Timer
 from orchestrator.links.trace import Trace
-from orchestrator.links.tun import Tun
+from orchestrator.links.tun import End
 from orchestrator.plan import DirectedLink
+from orchestrator.substrates.base import LinkCount
 
 BATCH = 64  # packets read from one node at most before others have their turn
 LARGEST_PACKET = 65536
+# A tunnel to a board says so when a datagram did not get there; the next one may.
+UNREACHED = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
 BIN_S = 0.1
 # The kernel stops a real-time process that never sleeps for 50 ms of every second. So in every window we rest this long
 # in all: in the waits for packets or, if there were none, by sleeping. Late by half a millisecond, and not by fifty.
@@ -38,7 +44,7 @@ class Station:
 
     __slots__ = ("batch", "bins", "fd", "name", "received_bytes", "sent_bytes", "tun", "ways")
 
-    def __init__(self, name: str, tun: Tun) -> None:
+    def __init__(self, name: str, tun: End) -> None:
         self.name = name
         self.tun = tun
         self.fd = tun.fd
@@ -73,10 +79,15 @@ class Way:
 
 
 class Forwarding:
-    """All nodes and links of a run, and the loop that moves their packets."""
+    """All nodes and links of a run, and the loop that moves their packets.
 
-    def __init__(self) -> None:
+    `slow_down`: real seconds in one of the run's (node_image.clock).
+    """
+
+    def __init__(self, slow_down: float = 1.0) -> None:
         self.running = True
+        self._slow_down = slow_down
+        self._now = monotonic if slow_down == 1 else lambda: monotonic() / slow_down
         self.links: dict[str, Link] = {}
         self.stations: dict[str, Station] = {}
         self.lateness = LatenessHistogram()
@@ -89,10 +100,10 @@ class Forwarding:
         self._heap: list[tuple[float, int, int, Way, bytes]] = []  # due, sequence, hop, way, packet
         self._sequence = 0  # even; a duplicate has the odd number behind its original's
         self._bits = Random(0)  # which bit of a corrupted packet is flipped
-        self._epoch_s = monotonic()
+        self._epoch_s = self._now()
         self._bin = 0
         self._bin_ends_s = self._epoch_s + BIN_S
-        self._timer = Timer()
+        self._timer = Timer(slow_down)
         self._epoll = select.epoll()
         self._epoll.register(self._timer.fd, select.EPOLLIN)
 
@@ -101,7 +112,7 @@ class Forwarding:
         self._routes = Routes(planned)
         self.links = links
 
-    def attach(self, name: str, address: str, tun: Tun) -> None:
+    def attach(self, name: str, address: str, tun: End) -> None:
         """Add a node, or give a node that came back its new device (with the address it had)."""
         station = self.stations.get(name)
         if station is None:
@@ -125,19 +136,20 @@ class Forwarding:
 
     def begin(self, epoch_s: float) -> None:
         """The run begins at this instant of the monotonic clock: traces, bins and lateness count from there."""
+        epoch_s /= self._slow_down
         for link in self.links.values():
             link.begin(epoch_s)
         for station in self.stations.values():
             station.sent_bytes = station.received_bytes = 0
             station.bins.clear()
         self._epoch_s = epoch_s
-        self._open_bin(monotonic())
+        self._open_bin(self._now())
         self.lateness = LatenessHistogram()
 
     def shape(self, link: Link, shape: LinkShape, up: bool, trace: Trace | None) -> int:
         """Change a link; returns how many packets were re-timed. None is lost."""
         self._fold()
-        retimed = link.reshape(shape, monotonic(), up=up, trace=trace)
+        retimed = link.reshape(shape, self._now(), up=up, trace=trace)
         if retimed:
             for index, (_, sequence, hop, way, packet) in enumerate(self._heap):
                 arrivals = retimed.get(sequence & ~1)
@@ -155,7 +167,7 @@ class Forwarding:
 
     def traffic(self) -> dict[str, list[tuple[int, int, int]]]:
         """Per node its (bin, bytes sent, bytes received) since last asked."""
-        self._open_bin(monotonic())
+        self._open_bin(self._now())
         found = {}
         for name, station in self.stations.items():
             if station.bins:
@@ -163,10 +175,19 @@ class Forwarding:
                 station.bins = []
         return found
 
-    def counted(self) -> dict[str, Link]:
-        """The links, their counters up to date."""
+    def counted(self) -> dict[str, LinkCount]:
+        """Counters of all links, up to date, with what is in flight on each: what the heap holds."""
         self._fold()
-        return self.links
+        held: dict[Link, tuple[int, int]] = {}
+        for _, sequence, hop, way, packet in self._heap:
+            if not sequence & 1:  # else it is a duplicate
+                packets, size_bytes = held.get(way.links[hop], (0, 0))
+                held[way.links[hop]] = (packets + 1, size_bytes + len(packet))
+        found = {}
+        for name, link in self.links.items():
+            packets, size_bytes = held.get(link, (0, 0))
+            found[name] = replace(link.count(), in_flight_packets=packets, in_flight_bytes=size_bytes)
+        return found
 
     def _fold(self) -> None:
         for station in self.stations.values():
@@ -200,7 +221,9 @@ class Forwarding:
 
     def run(self, on_other: Callable[[int], None]) -> None:
         """Move packets until `running` is false; `on_other` is called with the number of each watched file."""
-        poll, heap, stations, timer, now = self._epoll.poll, self._heap, self._by_fd, self._timer, monotonic
+        poll, heap, stations, timer, now = self._epoll.poll, self._heap, self._by_fd, self._timer, self._now
+        slow_down = self._slow_down  # rests are for the kernel, in real time
+        window_s, rest_s, shortest_s = WINDOW_S / slow_down, REST_S / slow_down, SHORTEST_REST_S / slow_down
         armed_s = rested_s = window_ends_s = 0.0
         while self.running:
             due_s = heap[0][0] if heap else 0.0
@@ -210,13 +233,13 @@ class Forwarding:
             before_s = now()
             ready = poll()
             now_s = now()
-            if now_s - before_s > SHORTEST_REST_S:
+            if now_s - before_s > shortest_s:
                 rested_s += now_s - before_s
             if now_s >= window_ends_s:
-                if rested_s < REST_S:
-                    sleep(REST_S - rested_s)
+                if rested_s < rest_s:
+                    sleep((rest_s - rested_s) * slow_down)
                     now_s = now()
-                rested_s, window_ends_s = 0.0, now_s + WINDOW_S
+                rested_s, window_ends_s = 0.0, now_s + window_s
             if now_s >= self._bin_ends_s:
                 self._open_bin(now_s)
             if heap and heap[0][0] <= now_s:
@@ -230,7 +253,7 @@ class Forwarding:
 
     def _fetch(self, station: Station) -> None:
         """Read what a node has sent and set it on its way."""
-        fd, ways, read, write, now = station.fd, station.ways, os.read, os.write, monotonic
+        fd, ways, read, write, now = station.fd, station.ways, os.read, os.write, self._now
         sent_bytes = 0
         try:
             for _ in range(station.batch):
@@ -257,8 +280,9 @@ class Forwarding:
             station.batch = min(BATCH, 4 * station.batch)
         except BlockingIOError:  # nothing more to read
             station.batch = 1
-        except OSError:  # the node has deleted its device
-            self._mute(station)
+        except OSError as error:
+            if error.errno not in UNREACHED:  # the node has deleted its device
+                self._mute(station)
         station.sent_bytes += sent_bytes
 
     def _find(self, station: Station, packet: bytes) -> Way | None:
@@ -298,11 +322,11 @@ class Forwarding:
 
     def _deliver(self, now_s: float) -> None:
         """Bring every packet that is due by now to its next link, or to its node."""
-        heap, now = self._heap, monotonic
+        heap, now = self._heap, self._now
         while heap and heap[0][0] <= now_s:
             due_s, sequence, hop, way, packet = heappop(heap)
             if way.blocked:
-                way.links[hop].lose("partition", copy=bool(sequence & 1))
+                way.links[hop].lose(len(packet), "partition", copy=bool(sequence & 1))
                 continue
             if not sequence & 1 and not way.links[hop].arrive(len(packet)):
                 packet = self._corrupted(packet)

@@ -62,10 +62,10 @@ class Link:
     """One direction of a link. `trace` is the loaded trace of a shape that names one; it begins at `epoch_s`."""
 
     __slots__ = (
-        "_burst", "_corrupt", "_delay_s", "_duplicate", "_epoch_s", "_free_s", "_is_plain", "_jitter_s", "_last_s",
-        "_loss", "_place", "_queue", "_reorder", "_s_per_byte", "_seed", "_spread", "_streams", "_trace",
-        "backlog_bytes", "delivered_bytes", "delivered_packets", "dropped", "duplicated_packets", "offered_bytes",
-        "offered_packets", "peak_backlog_bytes", "reordered_packets", "shape", "up",
+        "_burst", "_corrupt", "_delay_s", "_duplicate", "_epoch_s", "_free_s", "_is_plain", "_jitter_s", "_laid",
+        "_last_s", "_loss", "_place", "_queue", "_reorder", "_s_per_byte", "_seed", "_spread", "_streams", "_trace",
+        "backlog_bytes", "delivered_bytes", "delivered_packets", "dropped", "dropped_bytes", "duplicated_packets",
+        "offered_bytes", "offered_packets", "peak_backlog_bytes", "reordered_packets", "shape", "up",
     )  # fmt: skip
 
     def __init__(self, shape: LinkShape, seed: int, *, trace: Trace | None = None, epoch_s: float = 0.0) -> None:
@@ -75,6 +75,7 @@ class Link:
         self.duplicated_packets = self.reordered_packets = 0
         self.backlog_bytes = self.peak_backlog_bytes = 0
         self.dropped: dict[str, int] = {}
+        self.dropped_bytes: dict[str, int] = {}
         self._seed = seed
         self._epoch_s = epoch_s
         self._streams: dict[str, Random] = {}
@@ -85,6 +86,7 @@ class Link:
         self._loss = self._reorder = self._duplicate = self._corrupt = None  # type: Chance | None
         self._burst: BurstChance | None = None
         self._spread: Spread | None = None
+        self._laid = shape
         self._use(shape, trace)
 
     def _use(self, shape: LinkShape, trace: Trace | None) -> None:
@@ -132,17 +134,17 @@ class Link:
         self.offered_packets += 1
         self.offered_bytes += size_bytes
         if not self.up:
-            return self._drop(_DOWN)
+            return self._drop(_DOWN, size_bytes)
         burst_hit = self._burst is not None and self._burst.hit()
         if self._loss is not None and self._loss.hit():
-            return self._drop(_LOSS)
+            return self._drop(_LOSS, size_bytes)
         if burst_hit:
-            return self._drop(_BURST)
+            return self._drop(_BURST, size_bytes)
         if self._s_per_byte or self._trace is not None:
             self._drain(now_s)
             limit = self.shape.queue_bytes
             if limit is not None and self.backlog_bytes and self.backlog_bytes + size_bytes > limit:
-                return self._drop(_QUEUE)
+                return self._drop(_QUEUE, size_bytes)
         if self._duplicate is not None and self._duplicate.hit():
             self.duplicated_packets += 1
             return (self._pass(size_bytes, now_s, tag, 2),) * 2
@@ -209,29 +211,39 @@ class Link:
         self._last_s = arrival_s
         return arrival_s
 
-    def _drop(self, drop: Drop) -> Drop:
-        self.dropped[drop.reason] = self.dropped.get(drop.reason, 0) + 1
+    def _drop(self, drop: Drop, size_bytes: int) -> Drop:
+        self._count_dropped(drop.reason, 1, size_bytes)
         return drop
+
+    def _count_dropped(self, reason: str, packets: int, size_bytes: int) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + packets
+        self.dropped_bytes[reason] = self.dropped_bytes.get(reason, 0) + size_bytes
 
     def arrive(self, size_bytes: int) -> bool:
         """Count an arrival. False: a bit was flipped on the way, and the packet counts as dropped ("corrupt")."""
         if self._corrupt is not None and self._corrupt.hit():
-            self.dropped["corrupt"] = self.dropped.get("corrupt", 0) + 1
+            self._count_dropped("corrupt", 1, size_bytes)
             return False
         self.delivered_packets += 1
         self.delivered_bytes += size_bytes
         return True
 
-    def lose(self, reason: str, *, copy: bool = False) -> None:
+    def lose(self, size_bytes: int, reason: str, *, copy: bool = False) -> None:
         """Count a packet that had been admitted and must not arrive after all (reason "partition")."""
         if not copy:
-            self.dropped[reason] = self.dropped.get(reason, 0) + 1
+            self._count_dropped(reason, 1, size_bytes)
+
+    def take_back(self, packets: int, size_bytes: int, reason: str) -> None:
+        """Count packets of a train, which count as arrived, as dropped after all (reason "partition")."""
+        self.delivered_packets -= packets
+        self.delivered_bytes -= size_bytes
+        self._count_dropped(reason, packets, size_bytes)
 
     def refuse(self, size_bytes: int, reason: str) -> None:
         """Count a packet that was offered but must not enter (reason "partition")."""
         self.offered_packets += 1
         self.offered_bytes += size_bytes
-        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+        self._count_dropped(reason, 1, size_bytes)
 
     def passed(self, packets: int, size_bytes: int) -> None:
         """Count packets that went straight through a link that does nothing to them (`clear_from_s` <= now)."""
@@ -253,9 +265,16 @@ class Link:
         return self.offered_packets - self.delivered_packets - sum(self.dropped.values())
 
     def count(self) -> LinkCount:
-        """The counters so far. Duplicates are in none of them (`duplicated_packets`)."""
+        """The counters so far. What is in flight is for the owner to say, who holds it."""
         return LinkCount(
-            self.offered_packets, self.offered_bytes, self.delivered_packets, self.delivered_bytes, dict(self.dropped)
+            self.offered_packets,
+            self.offered_bytes,
+            self.delivered_packets,
+            self.delivered_bytes,
+            dict(self.dropped),
+            dict(self.dropped_bytes),
+            duplicated_packets=self.duplicated_packets,
+            as_laid=self.up and self.shape == self._laid,
         )
 
     def reshape(
@@ -299,27 +318,30 @@ class Link:
         self.offered_packets += packets
         self.offered_bytes += size_bytes
         if not self.up:
-            return self._ended([], [], {"down": packets})
+            return self._ended([], [], {"down": (packets, size_bytes)})
         if self._is_plain and (not self._s_per_byte or self._has_room(size_bytes, now_s)):
             first_s, last_s = self._pass_plainly(packets, packet_bytes, size_bytes, now_s, tag)
             self.delivered_packets += packets
             self.delivered_bytes += size_bytes
             return TrainResult(packets, size_bytes, {}, first_s, last_s)
-        lost: dict[str, int] = {}
+        lost: dict[str, tuple[int, int]] = {}  # packets and bytes by reason
         burst_hits = self._burst.hits(packets) if self._burst is not None else []
-        gone = set(self._loss.hits(packets)) if self._loss is not None else set()
-        if gone:
-            lost["loss"] = len(gone)
-        if more := set(burst_hits) - gone:
-            lost["burst_loss"] = len(more)
-            gone |= more
+        gone: set[int] = set()
+        for reason, hits in (
+            ("loss", self._loss.hits(packets) if self._loss is not None else []),
+            ("burst_loss", burst_hits),
+        ):
+            if more := set(hits) - gone:
+                short_bytes = (packet_bytes - last_bytes) * (packets - 1 in more)
+                lost[reason] = (len(more), len(more) * packet_bytes - short_bytes)
+                gone |= more
         last_there = packets - 1 not in gone
         sizes = [packet_bytes] * (packets - len(gone) - last_there) + [last_bytes] * last_there
         if self._s_per_byte or self._trace is not None:
             self._drain(now_s)
             taken = self._fitting(sizes)
             if len(taken) < len(sizes):
-                lost["queue"] = len(sizes) - len(taken)
+                lost["queue"] = (len(sizes) - len(taken), sum(sizes) - sum(taken))
             sizes = taken
         if self._duplicate is not None:
             self.duplicated_packets += len(self._duplicate.hits(len(sizes)))
@@ -404,17 +426,18 @@ class Link:
         found: list[float] = arrivals.tolist()
         return found
 
-    def _ended(self, sizes: list[int], arrivals: list[float], lost: dict[str, int]) -> TrainResult:
+    def _ended(self, sizes: list[int], arrivals: list[float], lost: dict[str, tuple[int, int]]) -> TrainResult:
         """Count a train whose packets arrive at these times."""
         if self._corrupt is not None and (bad := self._corrupt.hits(len(sizes))):
-            lost["corrupt"] = len(bad)
+            lost["corrupt"] = (len(bad), sum(sizes[index] for index in bad))
             spoilt = set(bad)
             sizes = [size for index, size in enumerate(sizes) if index not in spoilt]
             arrivals = [arrival for index, arrival in enumerate(arrivals) if index not in spoilt]
-        for reason, packets in lost.items():
-            self.dropped[reason] = self.dropped.get(reason, 0) + packets
+        for reason, (packets, size_bytes) in lost.items():
+            self._count_dropped(reason, packets, size_bytes)
+        gone = {reason: packets for reason, (packets, _) in lost.items()}
         self.delivered_packets += len(sizes)
         self.delivered_bytes += sum(sizes)
         if not sizes:
-            return TrainResult(0, 0, lost, inf, inf)
-        return TrainResult(len(sizes), sum(sizes), lost, min(arrivals), max(arrivals))
+            return TrainResult(0, 0, gone, inf, inf)
+        return TrainResult(len(sizes), sum(sizes), gone, min(arrivals), max(arrivals))

@@ -24,6 +24,7 @@ MTU = 1500
 ETHERNET_BYTES = 14  # counted by the kernel on a veth, not by a LinkShape
 UNBOUNDED_PACKETS = 1_000_000
 ORDERING_BPS = 10_000_000_000  # without any rate netem's jitter reorders: this one costs a packet 1.2 microseconds
+TICK_S = 1.5e-6  # tc tells times in microseconds, rounded down from ticks of the kernel: 100 read back as 99
 OFFLOADS = ("tso", "off", "gso", "off", "gro", "off")  # or 64 kB count as one packet for loss and limit
 
 
@@ -87,11 +88,10 @@ def limit_packets(shape: LinkShape) -> int:
     return max(2, under_way + math.ceil(shape.queue_bytes / MTU))
 
 
-def commands(shape: LinkShape, device: str, *, up: bool = True) -> tuple[tuple[str, ...], ...]:
-    """What to run in the sender's namespace. Run again with another shape, they change it and lose no packet."""
+def arguments(shape: LinkShape, *, up: bool = True, header_bytes: int = ETHERNET_BYTES) -> list[str]:
+    """A shape as the words behind `netem`; `header_bytes` of each packet are not the LinkShape's to count."""
     want = settings(shape, up=up)
-    argv = ["tc", "qdisc", "replace", "dev", device, "root", "handle", "1:", "netem"]
-    argv += ["limit", str(want.limit_packets), "delay", f"{want.delay_us}us"]
+    argv = ["limit", str(want.limit_packets), "delay", f"{want.delay_us}us"]
     if want.jitter_us:
         argv += [f"{want.jitter_us}us", "distribution", want.distribution]
     if want.burst_loss is not None:
@@ -102,8 +102,15 @@ def commands(shape: LinkShape, device: str, *, up: bool = True) -> tuple[tuple[s
         argv += ["loss", "random", _percent(want.loss)]
     # Always all of these: what a change does not mention, netem keeps as it was.
     argv += ["duplicate", _percent(want.duplicate), "corrupt", _percent(want.corrupt)]
-    argv += ["reorder", _percent(want.reorder), "rate", f"{want.rate_bps}bit", str(-ETHERNET_BYTES)]
-    return ("ethtool", "-K", device, *OFFLOADS), tuple(argv)
+    return [*argv, "reorder", _percent(want.reorder), "rate", f"{want.rate_bps}bit", str(-header_bytes)]
+
+
+def commands(shape: LinkShape, device: str, *, up: bool = True) -> tuple[tuple[str, ...], ...]:
+    """What to run in the sender's namespace. Run again with another shape, they change it and lose no packet."""
+    argv = ("tc", "qdisc", "replace", "dev", device, "root", "handle", "1:", "netem", *arguments(shape, up=up))
+    # TCP glues segments together for every device since Linux 4.17, with `gso off` too: they part behind the qdisc.
+    apart = ("ip", "link", "set", "dev", device, "gso_max_segs", "1")
+    return ("ethtool", "-K", device, *OFFLOADS), apart, argv
 
 
 def show(device: str) -> tuple[str, ...]:
@@ -125,7 +132,7 @@ def readback(json_text: str, shape: LinkShape, *, up: bool = True) -> list[str]:
     return [
         f"{name}: asked {value:g}, found {found.get(name, 0.0):g}"
         for name, value in wanted.items()
-        if not math.isclose(value, found.get(name, 0.0), rel_tol=1e-3, abs_tol=1e-6)
+        if not math.isclose(value, found.get(name, 0.0), rel_tol=1e-3, abs_tol=TICK_S if name.endswith("_s") else 1e-6)
     ]
 
 
@@ -171,7 +178,7 @@ def available() -> tuple[bool, str]:
     return False, (
         f"netem does not work here ({said}). It needs root and the kernel module sch_netem: `modprobe sch_netem`, from"
         " the package linux-modules-extra-$(uname -r) (Ubuntu) or kernel-modules-extra (Fedora, RHEL); WSL2, microVMs"
-        " and many boards have none. The delay_line shaper needs no module."
+        " and many boards have none. The delay_line shaper needs no module, and `make vm` boots a kernel that has it."
     )
 
 

@@ -1,6 +1,6 @@
 """What a directed link does to packets: the one description that every shaper makes true."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -42,3 +42,15 @@ class LinkShape:
     corrupt: float = 0.0  # share of packets with one bit flipped
     queue_bytes: int | None = None  # tail drop above this backlog; None: unbounded
     trace: TraceRef | None = None  # replaces rate_bps: when bytes may leave
+
+
+def slowed(shape: LinkShape, slow_down: float) -> LinkShape:
+    """The shape in real time of a link whose run is so many times slower: for a shaper that has only the real clock.
+
+    Bytes and probabilities are no times, and stay. A trace would have to be stretched itself: ValueError.
+    """
+    if shape.trace is not None and slow_down != 1:
+        raise ValueError("a shape that follows a trace cannot be slowed")
+    rate_bps = None if shape.rate_bps is None else shape.rate_bps / slow_down
+    delay_s, jitter_s = shape.delay_s * slow_down, shape.jitter_s * slow_down
+    return replace(shape, rate_bps=rate_bps, delay_s=delay_s, jitter_s=jitter_s)

@@ -19,9 +19,13 @@ class _Itimerspec(ctypes.Structure):
 
 
 class Timer:
-    """A timerfd on the monotonic clock (that of time.monotonic): readable once its time has come."""
+    """A timerfd on the monotonic clock (that of time.monotonic): readable once its time has come.
 
-    def __init__(self) -> None:
+    Its instants are those of a run whose seconds last `slow_down` real ones.
+    """
+
+    def __init__(self, slow_down: float = 1.0) -> None:
+        self._slow_down = slow_down
         self.fd = check(libc.timerfd_create(CLOCK_MONOTONIC, TFD_FLAGS), "timerfd_create")
         self._spec = _Itimerspec()
         self._value = self._spec.value
@@ -30,6 +34,7 @@ class Timer:
 
     def set(self, at_s: float) -> None:
         """Become readable at this time instead of any other; 0 is never."""
+        at_s *= self._slow_down
         seconds = int(at_s)
         self._value.seconds = seconds
         self._value.nanoseconds = int((at_s - seconds) * 1e9)

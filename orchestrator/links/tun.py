@@ -1,28 +1,36 @@
-"""TUN devices: one `eb0` inside the network namespace of each node; the fabric holds the other end.
+"""The fabric's ends of nodes: a TUN device in the namespace of a node here, or the tunnel to a node on a board.
 
-The device is made from outside by entering the namespace, so a node (or a container) needs no capability and no
-program for it. It vanishes when its file is closed: nothing to clean up, whatever happens.
+Both are a file of which each read is one packet and each write sends one: the hot loop knows no difference. A device
+is made from outside by entering the namespace, so a node (or a container) needs no capability and no program for it.
+It vanishes when its file is closed: nothing to clean up, whatever happens.
 """
 
-import fcntl
 import os
 import socket
-import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from node_image.kernel import inside_network_of, network_of
+from node_image.tun import DEVICE, MTU, make_device
 
-DEVICE = "eb0"
-MTU = 1500
-QUEUE_PACKETS = 5000  # what the kernel holds for us while the fabric is elsewhere
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+TUNNEL_BUFFER_BYTES = 4 << 20
+IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0  # a packet that a path cannot carry whole is carried in pieces
 
-IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
-IFF_UP, IFF_RUNNING = 0x1, 0x40
-TUNSETIFF = 0x400454CA
-SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
-SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C
-SIOCSIFMTU, SIOCSIFTXQLEN = 0x8922, 0x8943
+
+class End(Protocol):
+    """One node as the fabric reads and writes it; non-blocking."""
+
+    @property
+    def fd(self) -> int:
+        """One packet a read, one packet a write."""
+
+    def missed_packets(self) -> int:
+        """Packets of the node that the kernel dropped because the fabric did not fetch them in time."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Tun:
     namespace: int
 
     def missed_packets(self) -> int:
-        """Packets of the node that the kernel dropped because the fabric did not fetch them in time."""
+        """See End."""
         with inside_network_of(self.namespace):
             text = Path("/proc/thread-self/net/dev").read_text()
         for line in text.splitlines():
@@ -53,41 +61,51 @@ def open_tun(pid: int, address: str, prefix: int, *, mtu: int = MTU) -> Tun:
     namespace = network_of(pid)
     try:
         with inside_network_of(namespace):
-            fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                fcntl.ioctl(fd, TUNSETIFF, _request(DEVICE, struct.pack("H", IFF_TUN | IFF_NO_PI)))
-                _configure(address, prefix, mtu)
-            except BaseException:
-                os.close(fd)
-                raise
+            fd = make_device(address, prefix, mtu)
     except BaseException:
         os.close(namespace)
         raise
     return Tun(fd, namespace)
 
 
-def _configure(address: str, prefix: int, mtu: int) -> None:
-    # Without this the kernel would solicit IPv6 routers, and the counters would show it. No file: no IPv6 at all.
-    ipv6 = Path(f"/proc/sys/net/ipv6/conf/{DEVICE}/disable_ipv6")
-    if ipv6.exists():
-        ipv6.write_text("1")
-    mask = (0xFFFFFFFF << (32 - prefix)) & 0xFFFFFFFF
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        for name in ("lo", DEVICE):
-            if name == DEVICE:
-                fcntl.ioctl(control, SIOCSIFMTU, _request(name, struct.pack("i", mtu)))
-                fcntl.ioctl(control, SIOCSIFTXQLEN, _request(name, struct.pack("i", QUEUE_PACKETS)))
-                fcntl.ioctl(control, SIOCSIFADDR, _request(name, _sockaddr(socket.inet_aton(address))))
-                fcntl.ioctl(control, SIOCSIFNETMASK, _request(name, _sockaddr(struct.pack("!I", mask))))
-            answer = fcntl.ioctl(control, SIOCGIFFLAGS, _request(name, b""))
-            flags = struct.unpack_from("H", answer, 16)[0] | IFF_UP | IFF_RUNNING
-            fcntl.ioctl(control, SIOCSIFFLAGS, _request(name, struct.pack("H", flags)))
+class Tunnel:
+    """A UDP socket connected to the agent of a board: one datagram is one packet of the node there."""
 
+    def __init__(self, host: str, port: int) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            for forced, ordinary in ((SO_SNDBUFFORCE, socket.SO_SNDBUF), (SO_RCVBUFFORCE, socket.SO_RCVBUF)):
+                try:
+                    self._socket.setsockopt(socket.SOL_SOCKET, forced, TUNNEL_BUFFER_BYTES)
+                except PermissionError:  # not root: as much as the machine's limits allow
+                    self._socket.setsockopt(socket.SOL_SOCKET, ordinary, TUNNEL_BUFFER_BYTES)
+            self._socket.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+            self._socket.setblocking(False)
+            self._socket.connect((host, port))  # from here on nobody else's datagrams come in
+        except BaseException:
+            self._socket.close()
+            raise
 
-def _request(name: str, value: bytes) -> bytes:
-    """The kernel's `struct ifreq`: 16 bytes of name, 24 of value."""
-    return struct.pack("16s24s", name.encode(), value)
+    @property
+    def fd(self) -> int:
+        """See End."""
+        return self._socket.fileno()
 
+    @property
+    def local(self) -> tuple[str, int]:
+        """Our address and port, as the board must know them."""
+        host, port = self._socket.getsockname()
+        return str(host), int(port)
 
-def _sockaddr(address: bytes) -> bytes:
-    return struct.pack("=HH4s", socket.AF_INET, 0, address)
+    def missed_packets(self) -> int:
+        """See End: drops of this socket, as the kernel counts them."""
+        wanted = f":{self.local[1]:04X}"
+        for line in Path("/proc/self/net/udp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[1].endswith(wanted):
+                return int(fields[-1])
+        return 0
+
+    def close(self) -> None:
+        """See End."""
+        self._socket.close()

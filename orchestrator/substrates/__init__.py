@@ -2,20 +2,21 @@
 
 import asyncio
 import os
-import secrets
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 from orchestrator.command import attempt
 from orchestrator.errors import MachineCannotError, UsageError
+from orchestrator.keys import RunKeys
 from orchestrator.outcome import RunOptions
-from orchestrator.plan import Plan
+from orchestrator.plan import HostKind, Plan
 from orchestrator.substrates.base import Substrate
 
-ALL_FAULTS = frozenset({"kill", "restart", "pause", "cpu", "shape", "block"})
+LIMITS = frozenset({"memory", "pids", "descriptors"})  # what control groups and limits of processes can take away
+ALL_FAULTS = frozenset({"kill", "restart", "terminate", "pause", "cpu", "shape", "block", "order", "disk"})
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ class SubstrateKind:
     missing: Callable[[], list[str]]
     event_loop: Callable[[], asyncio.AbstractEventLoop]
     build: Callable[[Plan, Path, str, RunOptions], Substrate]
+    refuses: Callable[[Plan, RunOptions], list[str]] = (
+        lambda _plan, _options: []
+    )  # why this run cannot be, with remedies
+    why_not: Mapping[str, str] = field(default_factory=dict)  # of abilities that it lacks, with remedies
+    own_kernel: bool = True  # with `--shaper netem` this machine's kernel makes the links, and not another's
+    host: HostKind = "process"  # what nodes live in for which the scenario does not say it
 
 
 def choose(plan: Plan, options: RunOptions) -> tuple[SubstrateKind, str]:
@@ -54,6 +61,20 @@ def shaper_of(plan: Plan, options: RunOptions) -> str:
 
 
 def _mininet_missing() -> list[str]:
+    missing = _hosts_missing()
+    return missing if missing and os.geteuid() != 0 else [*missing, *_groups_missing()]
+
+
+def _groups_missing() -> list[str]:
+    from orchestrator.substrates import control_groups
+
+    try:
+        return control_groups.lacking(control_groups.find_mounts())
+    except (MachineCannotError, OSError) as error:
+        return [str(error)]
+
+
+def _hosts_missing() -> list[str]:
     missing = []
     if os.name != "posix" or not Path("/proc/self/ns/net").exists():
         return ["this is not Linux: network namespaces are needed"]
@@ -73,17 +94,81 @@ def _mininet_missing() -> list[str]:
     return missing
 
 
+def _mininet_refuses(plan: Plan, options: RunOptions) -> list[str]:
+    """A scenario may ask for containers where nodes are processes by themselves."""
+    groups = sorted({node.group for node in plan.nodes if node.host == "container"})
+    lacks = _engine_missing() if groups else []
+    return [f"containers ({', '.join(groups)}) cannot be made: {lack}" for lack in lacks] + _uncounted(plan, options)
+
+
+def _uncounted(plan: Plan, _options: RunOptions) -> list[str]:
+    """Processes are bounded by the kernel's pids controller alone: root, which nodes are, is free of RLIMIT_NPROC."""
+    from orchestrator.substrates.control_groups import find_mounts
+
+    if not any(fault.kind == "pids" for fault in plan.faults) or find_mounts().counts_pids:
+        return []
+    return ["a fault of kind pids needs the kernel's pids controller, which is not mounted (mount -t cgroup -o pids)"]
+
+
+def _docker_missing() -> list[str]:
+    return [*_hosts_missing(), *_engine_missing()]
+
+
+def _engine_missing() -> list[str]:
+    from orchestrator.hosts import container
+    from orchestrator.hosts.image import content
+
+    address = container.engine_address()
+    return container.missing_engine(address) or container.missing_image(address, content())
+
+
 def _build_mininet(plan: Plan, directory: Path, run_id: str, options: RunOptions) -> Substrate:
+    return _build_hosted(plan, directory, run_id, options, "process")
+
+
+def _build_docker(plan: Plan, directory: Path, run_id: str, options: RunOptions) -> Substrate:
+    return _build_hosted(plan, directory, run_id, options, "container")
+
+
+def _build_hosted(plan: Plan, directory: Path, run_id: str, options: RunOptions, host: HostKind) -> Substrate:
     from orchestrator.substrates.calibration import CALIBRATION
     from orchestrator.substrates.mininet import MininetSubstrate
 
-    return MininetSubstrate(plan, directory, run_id, secrets.token_hex(32), shaper_of(plan, options), CALIBRATION)
+    return MininetSubstrate(plan, directory, RunKeys(run_id), shaper_of(plan, options), CALIBRATION, host)
 
 
 def _build_simulation(plan: Plan, directory: Path, run_id: str, options: RunOptions) -> Substrate:
     from orchestrator.simulation.substrate import Simulation
 
     return Simulation(plan, directory)
+
+
+def _build_ssh(plan: Plan, directory: Path, run_id: str, options: RunOptions) -> Substrate:
+    from orchestrator.boards.inventory import load_inventory
+    from orchestrator.substrates.ssh import SshSubstrate
+
+    shaper = shaper_of(plan, options)
+    return SshSubstrate(plan, directory, RunKeys(run_id), load_inventory(_boards_of(options)), shaper)
+
+
+def _ssh_refuses(plan: Plan, options: RunOptions) -> list[str]:
+    from orchestrator.boards.inventory import load_inventory
+    from orchestrator.boards.placement import place
+    from orchestrator.boards.station import refusals
+
+    inventory = load_inventory(_boards_of(options))
+    boards = {board.name: board for board in place(plan, inventory.boards).values()}
+    return asyncio.run(refusals(inventory, tuple(boards.values()), shaper_of(plan, options)))
+
+
+def _boards_of(options: RunOptions) -> Path:
+    if options.boards is None:
+        raise UsageError("which boards? --boards boards.yaml (scenarios/boards/example.yaml shows what it holds)")
+    return options.boards
+
+
+def _ssh_missing() -> list[str]:
+    return [] if find_spec("paramiko") is not None else ["Paramiko, the SSH library, is missing (make setup)"]
 
 
 def _virtual_loop() -> asyncio.AbstractEventLoop:
@@ -93,22 +178,51 @@ def _virtual_loop() -> asyncio.AbstractEventLoop:
 
 
 SUBSTRATES: dict[str, SubstrateKind] = {
+    "docker": SubstrateKind(
+        "docker",
+        "as mininet, every node in a container (make image)",
+        real_time=True,
+        can=ALL_FAULTS | LIMITS | {"ask", "slow_down", "traffic"},
+        missing=_docker_missing,
+        event_loop=asyncio.new_event_loop,
+        build=_build_docker,
+        refuses=_uncounted,
+        host="container",
+    ),
     "mininet": SubstrateKind(
         "mininet",
         "real processes and real packets in network namespaces on this machine",
         real_time=True,
-        can=ALL_FAULTS | {"ask"},
+        can=ALL_FAULTS | LIMITS | {"supersede", "ask", "programs", "slow_down", "traffic"},
         missing=_mininet_missing,
         event_loop=asyncio.new_event_loop,
         build=_build_mininet,
+        refuses=_mininet_refuses,
     ),
     "simulation": SubstrateKind(
         "simulation",
         "the same algorithm code in virtual time, without root",
         real_time=False,
-        can=ALL_FAULTS,
+        can=ALL_FAULTS | {"supersede", "traffic"},
         missing=list,
         event_loop=_virtual_loop,
         build=_build_simulation,
+        why_not=dict.fromkeys(
+            LIMITS, "all nodes are parts of one process there, and what it has is not theirs; use --substrate mininet"
+        ),
+    ),
+    "ssh": SubstrateKind(
+        "ssh",
+        "real processes on physical boards, each reached over SSH (--boards FILE)",
+        real_time=True,
+        can=ALL_FAULTS | {"descriptors", "ask"},
+        missing=_ssh_missing,
+        event_loop=asyncio.new_event_loop,
+        build=_build_ssh,
+        why_not=dict.fromkeys(
+            ("memory", "pids"), "a node on a board has no control group of its own; use --substrate mininet or docker"
+        ),
+        refuses=_ssh_refuses,
+        own_kernel=False,
     ),
 }

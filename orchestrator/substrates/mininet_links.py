@@ -13,17 +13,19 @@ chance and what its queue drops in one number, here under the reason `netem`.
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from node_image.kernel import inside_network_of, network_of
 from orchestrator.command import run
 from orchestrator.errors import RunBrokeError
 from orchestrator.links import netem
 from orchestrator.links.routes import Routes
-from orchestrator.links.shape import LinkShape
+from orchestrator.links.shape import LinkShape, slowed
 from orchestrator.plan import DirectedLink
 from orchestrator.receipt import Check
 from orchestrator.substrates.base import LinkCount
@@ -33,20 +35,34 @@ if TYPE_CHECKING:
 
 ROUTER_NETWORK = "10.78"
 BIN_S = 0.1
+SETTINGS = {
+    "ipv4/ip_forward": "1",
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv6/conf/all/disable_ipv6": "1",
+    "ipv6/conf/default/disable_ipv6": "1",
+}
 Commands = Callable[..., tuple[tuple[str, ...], ...]]
 Readback = Callable[..., list[str]]
 
 
 class MininetLinks:
-    """The network of a run on Mininet's veth links. `commands` and `readback` are the shaper's."""
+    """The network of a run on Mininet's veth links. `commands` and `readback` are the shaper's.
 
-    def __init__(self, commands: Commands = netem.commands, readback: Readback = netem.readback) -> None:
+    `slow_down`: real seconds in one of the run's; the kernel has only the real ones and is told slowed shapes.
+    """
+
+    def __init__(
+        self, slow_down: float = 1.0, commands: Commands = netem.commands, readback: Readback = netem.readback
+    ) -> None:
+        self._slow_down = slow_down
         self._commands = commands
         self._readback = readback
         self._pids: dict[str, int] = {}
         self._addresses: dict[str, str] = {}
         self._nodes: tuple[str, ...] = ()
         self._devices: dict[str, str] = {}  # directed link -> device at its source
+        self._macs: dict[str, str] = {}  # directed link -> MAC at its far end
+        self._shapes: dict[str, tuple[LinkShape, bool]] = {}  # directed link -> what it has now
         self._links: tuple[DirectedLink, ...] = ()
         self._routes = Routes(())
         self._blocked: frozenset[tuple[str, str]] = frozenset()
@@ -62,9 +78,10 @@ class MininetLinks:
         for number, switch in enumerate(switches):
             net.addHost(switch, ip=None)
             self._addresses[switch] = f"{ROUTER_NETWORK}.{number // 250}.{number % 250 + 1}"
-        self._pids = {end: net.get(end).pid for end in self._addresses}
+        self._pids = {end: net.get(end).shell.pid for end in self._addresses}  # it stays, whatever becomes of the node
+        for end in self._addresses:
+            self._prepare(end)
         used = dict.fromkeys(self._addresses, 0)
-        macs: dict[str, str] = {}
         for number, link in enumerate(links):
             back = f"{link.target}>{link.source}"
             if link.id in self._devices:
@@ -85,14 +102,28 @@ class MininetLinks:
             for end in ends:
                 used[end] += 1
             self._devices[link.id], self._devices[back] = names[0], names[1]
-            macs[link.id], macs[back] = addresses[1], addresses[0]  # the MAC at the far end
+            self._macs[link.id], self._macs[back] = addresses[1], addresses[0]
         for end in self._addresses:
-            self._configure(end, macs)
+            self._configure(end)
 
     async def open(self, log: Path) -> None:
         """Shape every link; raises RunBrokeError with what the kernel said. Writes no log."""
         for link in self._links:
             await self.shape(link, link.shape, True)
+
+    async def attach(self, name: str, pid: int) -> None:
+        """Move a node's devices out of its old namespace, which they outlived, and lay them out as they were."""
+        for link in self._links:
+            if link.source == name:
+                self._in(name, ("ip", "link", "set", self._devices[link.id], "netns", str(pid)))
+        self._pids[name] = pid
+        self._configure(name)
+        for source, target in self._blocked:
+            if source == name:
+                self._in(name, ("ip", "route", "replace", "blackhole", f"{self._addresses[target]}/32"))
+        for link in self._links:
+            if link.source == name:
+                await self.shape(link, *self._shapes[link.id])
 
     async def epoch(self, monotonic_s: float) -> None:
         """The run begins: traffic is counted in bins from this instant."""
@@ -101,6 +132,8 @@ class MininetLinks:
     async def shape(self, link: DirectedLink, shape: LinkShape, up: bool) -> str:
         """Change one direction and read it back."""
         device = self._devices[link.id]
+        self._shapes[link.id] = (shape, up)
+        shape = slowed(shape, self._slow_down)
         for argv in self._commands(shape, device, up=up):
             self._in(link.source, argv)
         wrong = self._readback(self._in(link.source, netem.show(device)), shape, up=up)
@@ -118,7 +151,11 @@ class MininetLinks:
         return f"{len(pairs)} pairs blocked by blackhole routes"
 
     async def counters(self) -> dict[str, LinkCount]:
-        """What entered and left each direction, Ethernet headers taken off."""
+        """What entered and left each direction, Ethernet headers taken off.
+
+        The kernel does not keep apart what `Link` does: a duplicate counts as a packet, a corrupted one as delivered,
+        and the bytes of those that were dropped are in no sum.
+        """
         found = {}
         received = {end: self._interface_counters(end) for end in self._addresses}
         for link in self._links:
@@ -126,10 +163,18 @@ class MininetLinks:
             qdisc: dict[str, Any] = next(iter(json.loads(text or "[]")), {})
             far = received[link.target].get(self._devices[f"{link.target}>{link.source}"], (0, 0, 0, 0))
             packets, size_bytes = far[1], far[0] - netem.ETHERNET_BYTES * far[1]
-            dropped = int(qdisc.get("drops", 0))
-            sent = int(qdisc.get("packets", packets)) + dropped
-            offered_bytes = int(qdisc.get("bytes", far[0])) - netem.ETHERNET_BYTES * (sent - dropped)
-            found[link.id] = LinkCount(sent, offered_bytes, packets, size_bytes, {"netem": dropped} if dropped else {})
+            dropped, inside = int(qdisc.get("drops", 0)), int(qdisc.get("qlen", 0))
+            passed = int(qdisc.get("packets", packets)) + inside
+            offered_bytes = int(qdisc.get("bytes", far[0])) + int(qdisc.get("backlog", 0))
+            found[link.id] = LinkCount(
+                offered_packets=passed + dropped,
+                offered_bytes=offered_bytes - netem.ETHERNET_BYTES * passed,
+                delivered_packets=packets,
+                delivered_bytes=size_bytes,
+                dropped={"netem": dropped} if dropped else {},
+                in_flight_packets=inside,
+                in_flight_bytes=int(qdisc.get("backlog", 0)) - netem.ETHERNET_BYTES * inside,
+            )
         return found
 
     async def traffic(self) -> dict[str, list[tuple[int, int, int]]]:
@@ -150,16 +195,31 @@ class MininetLinks:
             with suppress(asyncio.CancelledError):
                 await self._polling
 
-    def _configure(self, end: str, macs: Mapping[str, str]) -> None:
-        """Address, forwarding, neighbours and routes of one end."""
-        self._in(end, ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0"))
+    def _prepare(self, end: str) -> None:
+        """What its kernel does: forwards packets, and speaks no IPv6, or every new device would solicit routers and
+        listeners, and the links would carry that too.
+        """
+        namespace = network_of(self._pids[end])
+        try:
+            with inside_network_of(namespace):
+                for name, value in SETTINGS.items():
+                    file = Path("/proc/sys/net") / name
+                    if file.exists():  # a kernel without IPv6 has no settings of it
+                        file.write_text(value)
+        finally:
+            os.close(namespace)
+
+    def _configure(self, end: str) -> None:
+        """Address, neighbours and routes of one end."""
+        self._in(end, ("ip", "link", "set", "lo", "up"))
         self._in(end, ("ip", "address", "add", f"{self._addresses[end]}/32", "dev", "lo"))
         for link in self._links:
             if link.source == end:
                 far, device = self._addresses[link.target], self._devices[link.id]
                 self._in(end, ("ip", "link", "set", device, "up"))
                 self._in(
-                    end, ("ip", "neigh", "replace", far, "lladdr", macs[link.id], "dev", device, "nud", "permanent")
+                    end,
+                    ("ip", "neigh", "replace", far, "lladdr", self._macs[link.id], "dev", device, "nud", "permanent"),
                 )
         for target in self._nodes:
             if target != end and self._routes.path(end, target):
@@ -191,10 +251,10 @@ class MininetLinks:
 
     async def _poll(self, epoch_s: float) -> None:
         was = {name: self._totals(name) for name in self._nodes}
-        index = 0
+        index, bin_s = 0, BIN_S * self._slow_down
         while True:
-            await asyncio.sleep(epoch_s + (index + 1) * BIN_S - time.monotonic())
-            index = max(index, int((time.monotonic() - epoch_s) / BIN_S) - 1)
+            await asyncio.sleep(epoch_s + (index + 1) * bin_s - time.monotonic())
+            index = max(index, int((time.monotonic() - epoch_s) / bin_s) - 1)
             for name in self._nodes:
                 now = self._totals(name)
                 if now != was[name]:

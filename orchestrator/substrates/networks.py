@@ -28,6 +28,9 @@ class Network(Protocol):
     async def open(self, log: Path) -> None:
         """Bring the links up in their shapes."""
 
+    async def attach(self, name: str, pid: int) -> None:
+        """A node has come back in another namespace, that of this process: give it its devices again."""
+
     async def epoch(self, monotonic_s: float) -> None:
         """The run begins at this instant."""
 
@@ -53,8 +56,8 @@ class Network(Protocol):
 class FabricNetwork:
     """Every node on one TUN device, and the fabric that moves packets along the links."""
 
-    def __init__(self) -> None:
-        self._line = DelayLine()
+    def __init__(self, slow_down: float = 1.0) -> None:
+        self._line = DelayLine(slow_down)
         self._links: tuple[DirectedLink, ...] = ()
         self._nodes: dict[str, tuple[int, str]] = {}
         self.shape = self._line.shape
@@ -75,6 +78,11 @@ class FabricNetwork:
         """Start the fabric."""
         await self._line.open(self._links, self._nodes, log)
 
+    async def attach(self, name: str, pid: int) -> None:
+        """Another `eb0` with the same address."""
+        self._nodes[name] = (pid, self._nodes[name][1])
+        await self._line.attach({name: self._nodes[name]})
+
     async def fidelity(self) -> list[Check]:
         """How late it delivered, and what it fetched too late."""
         late, missed = await self._line.lateness(), await self._line.missed()
@@ -86,4 +94,5 @@ class FabricNetwork:
         ]
 
 
-NETWORKS: dict[str, Callable[[], Network]] = {"delay_line": FabricNetwork, "netem": MininetLinks}
+# Each takes how many real seconds one of the run's lasts: all that it is asked and says is in the run's.
+NETWORKS: dict[str, Callable[[float], Network]] = {"delay_line": FabricNetwork, "netem": MininetLinks}

@@ -6,23 +6,28 @@ The pipes are the measuring channel: what a node tells the orchestrator never cr
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from node_image.spec import NodeSpec
 from orchestrator.errors import RunBrokeError, UsageError
+from orchestrator.keys import without_secrets
 from orchestrator.substrates.base import NodeExit, NodeLine
+from orchestrator.substrates.superseded import STOPPED
 
 READY_WITHIN_S = 120.0  # loading torch on a slow, busy machine
 LAST_LINES = 32
 LINE_LIMIT = 1 << 20
+KILLED = -signal.SIGKILL
 T = TypeVar("T")
+Output = asyncio.Queue[NodeLine | NodeExit | None]  # what nodes say; None: no more
 
 
 class ForkServer:
@@ -37,19 +42,24 @@ class ForkServer:
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._log: Path | None = None
 
-    def launch(self, log: Path) -> None:
-        """Start it and return at once; `ready` waits. Called from the thread that lives as long as the run."""
+    def launch(self, log: Path, loads: Sequence[str]) -> None:
+        """Start it and return at once; `ready` waits. Called from the thread that lives as long as the run.
+
+        `loads` says what it loads beside what every node needs; see node_image.fork_server.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        environment = {**without_secrets(os.environ), **threads, "PYTHONUNBUFFERED": "1"}
         with log.open("wb") as stderr, theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "node_image.fork_server", str(theirs.fileno())],
+                [sys.executable, "-m", "node_image.fork_server", str(theirs.fileno()), *loads],
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
                 pass_fds=(theirs.fileno(),),
                 env=environment,
                 cwd=Path(__file__).parents[2],
+                start_new_session=True,  # a signal to the orchestrator's whole group is for the orchestrator alone
             )
         ours.setblocking(False)
         self._control, self._log = ours, log
@@ -112,14 +122,14 @@ class ForkServer:
 
     def _take(self, report: dict[str, Any]) -> None:
         if "ready" in report and self._ready is not None:
-            self._ready.set_result(None)
+            settle(self._ready, None)
         elif self._loaded is not None and ("loaded" in report or "refused" in report):
-            self._loaded.set_result(report.get("refused", ""))
+            settle(self._loaded, report.get("refused", ""))
         elif "forked" in report:
             self._exits[report["pid"]] = asyncio.get_running_loop().create_future()
-            self._forked.pop(report["forked"]).set_result(report["pid"])
+            settle(self._forked.pop(report["forked"]), report["pid"])
         elif "exited" in report:
-            self._exits.pop(report["pid"]).set_result(report["status"])
+            settle(self._exits.pop(report["pid"]), report["status"])
 
     def _died(self) -> None:
         if self._control is not None:
@@ -132,10 +142,11 @@ class ForkServer:
 class NodeProcess:
     """One life of a node: its pipes, its answers, its exit."""
 
-    def __init__(self, name: str, folder: Path, output: "asyncio.Queue[NodeLine | NodeExit]") -> None:
+    def __init__(self, name: str, folder: Path, output: Output) -> None:
         self.name = name
         self.pid = 0
         self.asked_to_end = False
+        self.excused: Callable[[int], bool] = lambda _code: False  # whether a fault explains this exit code
         self.exited: asyncio.Future[int] | None = None
         self._folder = folder
         self._output = output
@@ -150,7 +161,7 @@ class NodeProcess:
         stdout_r, stdout_w = os.pipe()
         stderr = os.open(self._folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            self.pid, self.exited = await server.fork(request, (stdin_r, stdout_w, stderr))
+            pid, exited = await server.fork(request, (stdin_r, stdout_w, stderr))
         except BaseException:
             os.close(stdin_w)
             os.close(stdout_r)
@@ -158,11 +169,16 @@ class NodeProcess:
         finally:
             for fd in (stdin_r, stdout_w, stderr):
                 os.close(fd)
-        os.set_blocking(stdin_w, False)
-        self._stdin = stdin_w
+        await self.adopt(pid, exited, stdin_w, stdout_r)
+
+    async def adopt(self, pid: int, exited: asyncio.Future[int], stdin: int, stdout: int) -> None:
+        """Speak to a process that runs: our ends of its pipes, and a future of its wait status (os.waitpid)."""
+        self.pid, self.exited = pid, exited
+        os.set_blocking(stdin, False)
+        self._stdin = stdin
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=LINE_LIMIT)
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stdout_r, "rb"))
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stdout, "rb"))
         self._reading = asyncio.create_task(self._read(reader), name=f"output of {self.name}")
 
     def tell(self, command: dict[str, Any]) -> None:
@@ -181,6 +197,13 @@ class NodeProcess:
         if "error" in found:
             raise RunBrokeError(f"{self.name} could not {command['do']}: {found['error']}")
         return found
+
+    def divert(self) -> Output:
+        """Have what it says from now on come by itself; for the run it has ended. Returns where it comes."""
+        self._output, before = asyncio.Queue(), self._output
+        self.asked_to_end = True
+        before.put_nowait(NodeExit(self.name, STOPPED, True, ""))
+        return self._output
 
     async def init(self, command: dict[str, Any], within_s: float) -> None:
         """Have the node build its learner and open its port; returns when it is ready."""
@@ -232,11 +255,17 @@ class NodeProcess:
                 self._ready.set_result(None)
             self._output.put_nowait(NodeLine(self.name, line))
         if self.exited is not None:
-            status = await self.exited
+            try:
+                status = await self.exited
+            except RunBrokeError as gone:  # the fork server's; its nodes die with it, and nobody saw how
+                fail([self._ready, *self._answers.values()], gone)
+                self._output.put_nowait(NodeExit(self.name, KILLED, self.asked_to_end, str(gone)))
+                return
             code = os.waitstatus_to_exitcode(status)
             error = RunBrokeError(f"{self.name} ended ({code}) instead of answering:\n{self.last_words()}")
             fail([self._ready, *self._answers.values()], error)
-            self._output.put_nowait(NodeExit(self.name, code, self.asked_to_end, self.last_words() if code else ""))
+            asked = self.asked_to_end or self.excused(code)
+            self._output.put_nowait(NodeExit(self.name, code, asked, self.last_words() if code else ""))
 
     def _take_answer(self, line: str) -> None:
         try:
@@ -244,6 +273,12 @@ class NodeProcess:
             self._answers[raw["id"]].set_result(raw["answer"])
         except (ValueError, KeyError, asyncio.InvalidStateError):
             self._output.put_nowait(NodeLine(self.name, line))
+
+
+def settle(future: "asyncio.Future[Any]", value: object) -> None:
+    """Tell who waits; a signal that ended the run meanwhile has cancelled the waiting, and that is no mistake."""
+    if not future.done():
+        future.set_result(value)
 
 
 def fail(waiting: Sequence[asyncio.Future[Any] | None], error: Exception) -> None:
