@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ Event = Callable[[float, str, dict[str, Any]], None]
 
 
 class View(Protocol):
-    """Something that shows records while a run lasts (the OpenMetrics endpoint)."""
+    """Something that looks at records while a run lasts (the OpenMetrics endpoint; faults that wait for a value)."""
 
     def add(self, node: str | None, record: Record) -> None:
         """One more record; `node` None: of the orchestrator."""
@@ -40,14 +40,14 @@ class _Node:
 class Collector:
     """Turns lines, exits and counters into records. One a run; also knows the run's present state."""
 
-    def __init__(self, plan: Plan, directory: RunDirectory, view: View | None, event: Event) -> None:
+    def __init__(self, plan: Plan, directory: RunDirectory, views: Sequence[View], event: Event) -> None:
         self._plan = plan
         self._directory = directory
-        self._view = view
+        self._views = views
         self._event = event
         self._nodes = {node.name: _Node(node) for node in plan.nodes}
-        coordinators = {node.name for node in plan.nodes if node.role == "coordinator"}
-        self._awaited = coordinators or set(self._nodes)  # whose algorithm ends the run by returning
+        self._awaited = ending(plan)
+        self._ends_itself = bool(self._awaited)
         self._links: dict[str, LinkCount] = {}
         self._accuracy: dict[str, float] = {}
         self._payload_bytes = 0.0
@@ -81,11 +81,15 @@ class Collector:
                 if isinstance(raw, dict) and "event" in raw:
                     self._node_event(item.node, raw, t)
                     return
-            self._node_record(item.node, Record.from_line(item.line))
+            self._node_record(item.node, Record.from_line(item.line), item.line)
         except ValueError as error:
             self.bad_lines += 1
             if self.bad_lines <= 10:
                 self._event(t, "bad_line", {"node": item.node, "line": item.line[:200], "error": str(error)})
+
+    def measured(self, record: Record) -> None:
+        """What a meter says of the machine itself: no node's, and no part of the modelled joules."""
+        self._own(record)
 
     def state(self) -> RunState:
         """What the display shows."""
@@ -106,12 +110,18 @@ class Collector:
         )
 
     def finished(self) -> bool:
-        """Whether the run has come to its own end: the coordinator's algorithm (or every device's) has returned."""
-        return not self._awaited
+        """Whether the run has come to its own end: all that end it have come to theirs."""
+        return self._ends_itself and not self._awaited
+
+    @property
+    def links(self) -> dict[str, LinkCount]:
+        """The links' counters as they were when read last."""
+        return self._links
 
     async def sample(self, substrate: Substrate) -> None:
         """Read the substrate's counters and write down what has grown since the last time."""
         t = substrate.now()
+        others = await substrate.background()  # before the traffic that it is part of
         links, traffic, uses = await substrate.links(), await substrate.traffic(), await substrate.uses()
         self._sample_links(t, links)
         wire = 0.0
@@ -119,9 +129,13 @@ class Collector:
         for name, node in self._nodes.items():
             bins = traffic.get(name, [])
             sent, received = sum(bin_[1] for bin_ in bins), sum(bin_[2] for bin_ in bins)
-            wire += sent
-            self._grow(t, node, "sent_wire_bytes", sent)
-            self._grow(t, node, "received_wire_bytes", received)
+            sent_of_others, received_of_others = others.get(name, (0, 0))
+            own = max(0, sent - sent_of_others)  # a packet may have been sent that the link has not taken yet
+            wire += own
+            self._grow(t, node, "sent_wire_bytes", own)
+            self._grow(t, node, "received_wire_bytes", received - received_of_others)
+            self._grow(t, node, "sent_background_bytes", sent_of_others)
+            self._grow(t, node, "received_background_bytes", received_of_others)
             use = uses.get(name)
             if use is not None:
                 self._sample_use(t, node, use)
@@ -161,15 +175,16 @@ class Collector:
 
     def _own(self, record: Record) -> None:
         self._directory.record(record)
-        if self._view is not None:
-            self._view.add(None, record)
+        for view in self._views:
+            view.add(None, record)
 
-    def _node_record(self, name: str, record: Record) -> None:
-        if not math.isfinite(record.value) or (METRICS[record.metric].kind == "counter" and record.value < 0):
-            raise ValueError(f"impossible value {record.value} of {record.metric}")
-        self._directory.record(record, name)
-        if self._view is not None:
-            self._view.add(name, record)
+    def _node_record(self, name: str, record: Record, line: str) -> None:
+        impossible = METRICS[record.metric].kind == "counter" and record.value < 0
+        if impossible or not (math.isfinite(record.value) and math.isfinite(record.t)):
+            raise ValueError(f"impossible value {record.value} of {record.metric} at {record.t}")
+        self._directory.record_line(line.strip(), name)
+        for view in self._views:
+            view.add(name, record)
         if record.metric == "test_accuracy":
             self._accuracy[name] = record.value
         elif record.metric == "sent_payload_bytes":
@@ -192,7 +207,20 @@ class Collector:
         if not item.asked:
             details["last_words"] = item.last_words
             self.died.append(item)
+            self._awaited.discard(item.node)  # it will come to no other end
         self._event(t, "node_exited", details)
 
     def _role(self, name: str) -> str:
         return self._nodes[name].planned.role
+
+
+def ending(plan: Plan) -> set[str]:
+    """The nodes whose own end is the run's: the coordinator, or else every node; none where only time ends it.
+
+    What comes to an end is an algorithm, or the last program of a workload, which says whose it is.
+    """
+    coordinators = {node.name for node in plan.nodes if node.role == "coordinator"}
+    devices = {node.name for node in plan.nodes} - coordinators
+    if plan.workload is not None:
+        return {"coordinator": coordinators, "devices": devices, "time": set[str]()}[plan.workload.ends]
+    return coordinators or devices

@@ -1,81 +1,143 @@
-"""The live OpenMetrics endpoint: a view of the records on loopback, for as long as the run lasts.
+"""The live endpoint: a run's present as Prometheus reads it, on loopback, for as long as the run lasts.
 
-One private registry a run. Names as Prometheus wants them: prefix `edgebed_`, base units, `_total` on counters. Labels
-come from a fixed list, so the number of series is bounded; what would pass the bound is counted and left out.
+The order of a run for whoever scrapes it: the endpoint is announced before the network is made; the run begins when
+it has been read once (if a Prometheus of ours watches); when all records are in, it stays until they have been read
+once more; then it goes, and Prometheus ends its series at once. Nobody watching: nothing waits.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
+from prometheus_client.exposition import choose_encoder
 
-from node_image.records import METRICS, Record
+from node_image.records import Record
 from orchestrator.plan import Plan
+from orchestrator.receipt import Check
+from orchestrator.telemetry.discovery import announced, run_name, watching_port
+from orchestrator.telemetry.present import Present
 
 LOOPBACK = "127.0.0.1"
-LARGEST_SERIES = 10_000
-LABELS = ("node", "component", "kind", "link", "reason", "source", "split")
-SECONDS_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-COUNT_BUCKETS = (0, 1, 2, 4, 8, 16, 32, 64)
+FIRST_READ_WITHIN_S = 6.0  # Prometheus gathers changes of its targets for up to 5 s
+LAST_READ_WITHIN = 3  # intervals between reads
+LONGEST_INTERVAL_S = 5.0  # who reads more rarely is not waited for
+OPENMETRICS = "application/openmetrics-text"
+Warn = Callable[[str], None]  # tells the user one line
 
 
 class Endpoint:
-    """The records of one run as Prometheus metrics."""
+    """One run's present, and when it was read."""
 
-    def __init__(self, plan: Plan, run_id: str) -> None:
+    def __init__(self, present: Present) -> None:
+        self._present = present
+        self._read = threading.Condition()
+        self._reads: list[float] = []  # when the last two began, monotonic
         self.url = ""
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own signature has no types
-        self.registry = CollectorRegistry()
-        self._series: set[tuple[str, tuple[str, ...]]] = set()
-        self._metrics: dict[str, Counter | Gauge | Histogram] = {}
-        self._overflow = Counter(
-            "edgebed_records_not_exported", "records left out of this view: too many series", registry=self.registry
-        )
-        info = Gauge(
-            "edgebed_run_info", "1; what the run is", ["run", "scenario", "algorithm", "seed"], registry=self.registry
-        )
-        info.labels(run_id, plan.name, plan.nodes[0].spec.algorithm.name, str(plan.seed)).set(1)
-        for name, metric in METRICS.items():
-            exported = f"edgebed_{name.removesuffix('_s') + '_seconds' if name.endswith('_s') else name}"
-            exported += "_ratio" if metric.unit == "ratio" else ""
-            text = f"{metric.help} [{metric.unit}]"
-            if metric.kind == "counter":
-                self._metrics[name] = Counter(exported, text, LABELS, registry=self.registry)
-            elif metric.kind == "gauge":
-                self._metrics[name] = Gauge(exported, text, LABELS, registry=self.registry)
-            else:
-                buckets = SECONDS_BUCKETS if metric.unit == "s" else COUNT_BUCKETS
-                self._metrics[name] = Histogram(exported, text, LABELS, registry=self.registry, buckets=buckets)
 
     def add(self, node: str | None, record: Record) -> None:
         """One more record."""
-        values = tuple(str(record.labels.get(label, "")) for label in LABELS)
-        if node is not None:
-            values = (node, *values[1:])
-        key = (record.metric, values)
-        if key not in self._series:
-            if len(self._series) >= LARGEST_SERIES:
-                self._overflow.inc()
-                return
-            self._series.add(key)
-        metric = self._metrics[record.metric].labels(*values)
-        if isinstance(metric, Counter):
-            metric.inc(record.value)
-        elif isinstance(metric, Gauge):
-            metric.set(record.value)
-        else:
-            metric.observe(record.value)
+        self._present.record(node, record)
+
+    def event(self, event: str, details: Mapping[str, Any]) -> None:
+        """Something the orchestrator did or saw, now."""
+        self._present.event(event, details, time.time())
+
+    def checks(self, checks: list[Check]) -> None:
+        """What was asked of the emulation and what was found."""
+        self._present.checks(checks)
+
+    def answer(self, accept: str) -> tuple[str, bytes]:
+        """Content type and text for a scraper that accepts these types."""
+        began = time.monotonic()
+        _, content_type = choose_encoder(accept)
+        text = self._present.table.text(openmetrics=content_type.startswith(OPENMETRICS)).encode()
+        with self._read:
+            self._reads = [*self._reads[-1:], began]
+            self._read.notify_all()
+        return content_type, text
+
+    async def wait_for_first_read(self, within_s: float = FIRST_READ_WITHIN_S) -> bool:
+        """Where a Prometheus of ours watches, wait until it has read once; False if none did in time."""
+        if watching_port() is None:
+            return bool(self._reads)
+        deadline = time.monotonic() + within_s
+        while not self._reads and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        return bool(self._reads)
+
+    def wait_for_last_read(self) -> bool:
+        """Where somebody reads regularly, wait until they have read what is known now; whether they have."""
+        now = time.monotonic()
+        with self._read:
+            if len(self._reads) < 2:
+                return False
+            interval_s = self._reads[1] - self._reads[0]
+            if interval_s > LONGEST_INTERVAL_S or now - self._reads[1] > LAST_READ_WITHIN * interval_s:
+                return False
+            return self._read.wait_for(lambda: self._reads[-1] >= now, LAST_READ_WITHIN * interval_s)
 
 
 @contextmanager
-def serving(plan: Plan, run_id: str) -> Iterator[Endpoint]:
-    """An endpoint at http://127.0.0.1:<free port>/metrics for as long as the block lasts."""
-    endpoint = Endpoint(plan, run_id)
-    server, thread = start_http_server(0, LOOPBACK, endpoint.registry)
-    endpoint.url = f"http://{LOOPBACK}:{server.server_port}/metrics"
-    try:
-        yield endpoint
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def serving(
+    plan: Plan, run_id: str, directory: Path, facts: Mapping[str, str], warn: Warn | None = None
+) -> Iterator[Endpoint | None]:
+    """An endpoint at http://127.0.0.1:<free port>/metrics, announced to Prometheus, for as long as the block lasts.
+
+    A view must never stop a run: what cannot be served (None is yielded) or announced is told in one line.
+    """
+    endpoint = Endpoint(Present(plan, {"run_id": run_id, **facts}))
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(_server(endpoint))
+        except OSError as error:
+            _tell(warn, f"no live metrics: cannot listen on {LOOPBACK}: {error.strerror}")
+            yield None
+            return
+        address = f"{LOOPBACK}:{server.server_port}"
+        endpoint.url = f"http://{address}/metrics"
+        try:
+            stack.enter_context(announced(run_name(directory), run_id, address))
+        except OSError as error:
+            _tell(warn, f"Prometheus is not told of this run ({error}); its metrics are at {endpoint.url}")
+        try:
+            yield endpoint
+        finally:
+            endpoint.wait_for_last_read()
+
+
+def _tell(warn: Warn | None, text: str) -> None:
+    if warn is not None:
+        warn(text)
+
+
+@contextmanager
+def _server(endpoint: Endpoint) -> Iterator[ThreadingHTTPServer]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.partition("?")[0] != "/metrics":
+                self.send_error(404, "only /metrics is here")
+                return
+            content_type, text = endpoint.answer(self.headers.get("Accept", ""))
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Scrapes are not worth a line."""
+
+    with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
