@@ -1,6 +1,7 @@
 """The one place that runs a command of this machine: argument tuples, never a shell, always a deadline."""
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 COMMAND_NOT_FOUND = 127
@@ -34,3 +35,26 @@ def attempt(argv: tuple[str, ...]) -> tuple[bool, str]:
     ran = run(argv)
     said = ran.output.splitlines()
     return ran.returncode == 0, said[-1] if said else f"{argv[0]} ended with {ran.returncode}"
+
+
+def start_beside(
+    argv: tuple[str, ...], fds: tuple[int, ...], environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    """A process that runs beside this one and inherits some sockets. Its standard input ends when this process does.
+
+    It is in a session of its own: the Ctrl-C that a terminal sends to a run is not for it.
+    """
+    return subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=fds, env=environment, start_new_session=True
+    )
+
+
+def end_beside(process: subprocess.Popen[bytes], within_s: float) -> None:
+    """End it by the end of its standard input; by a kill if it does not end in time."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

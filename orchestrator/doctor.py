@@ -8,7 +8,7 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,17 +16,14 @@ from typing import Literal
 
 from orchestrator.journal import leftovers
 from orchestrator.substrates import SUBSTRATES
+from orchestrator.substrates.control_groups import Mounts, lacking
 
 Status = Literal["ok", "warn", "fail"]
 Attempt = Callable[[tuple[str, ...]], tuple[bool, str]]  # argv -> (worked, what it said)
 
 MEMORY_BYTES = 2e9  # a coordinator and ten devices with torch, and room beside them
 DISK_BYTES = 2e9
-QDISCS = {
-    "netem": ("netem", "delay", "1ms"),
-    "htb": ("htb",),
-    "tbf": ("tbf", "rate", "1mbit", "burst", "5kb", "latency", "50ms"),
-}
+NETEM = ("netem", "delay", "1ms")
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Diagnosis:
 # What each shaper needs, by the names of checks.
 SHAPERS = {
     "delay_line": ("root", "network namespaces", "/dev/net/tun"),
-    "netem": ("root", "network namespaces", "tc netem", "tc htb"),
+    "netem": ("root", "network namespaces", "tc netem"),  # its own rate, no HTB: see links/netem.py
 }
 SHAPERS_ABOUT = {
     "delay_line": "in user space: true for small messages, no kernel module; the default",
@@ -77,7 +74,7 @@ def diagnose(attempt: Attempt, runs: Path) -> Diagnosis:
         mnexec(),
         module("mininet", "mininet", "emulates networks"),
         control_groups(Path("/proc/self/mountinfo").read_text() if sys.platform == "linux" else ""),
-        *traffic_control(attempt),
+        traffic_control(attempt),
         module("torch", "torch", "learns"),
         memory(Path("/proc/meminfo")),
         disk(runs),
@@ -149,7 +146,7 @@ def control_groups(mountinfo: str) -> Check:
         before, _, after = line.partition(" - ")
         kind, _, options = [*after.split(), "", "", ""][:3]
         if kind == "cgroup":
-            v1 |= {"cpu", "memory", "freezer"} & set(options.split(","))
+            v1 |= {"cpu", "memory", "freezer", "pids"} & set(options.split(","))
         elif kind == "cgroup2":
             v2 = before.split()[4]
     controllers = set(v1)
@@ -159,21 +156,24 @@ def control_groups(mountinfo: str) -> Check:
     found = f"v1: {' '.join(sorted(v1)) or 'none'}; v2: {v2 or 'none'}"
     if lacks:
         return Check("control groups", "fail", f"{found}; no {' or '.join(lacks)} controller", _CGROUP_REMEDY)
+    if (Path(v2) / "cgroup.controllers").is_file():
+        v1_of = {name: Path(name) for name in v1}
+        for problem in lacking(Mounts(Path(v2), v1_of.get("cpu"), None, v1_of.get("memory"), v1_of.get("pids"))):
+            said, _, remedy = problem.partition("; ")
+            return Check("control groups", "fail", said, remedy)
     return Check("control groups", "ok", found)
 
 
 _CGROUP_REMEDY = "mount /sys/fs/cgroup (systemd does); in a container, --privileged --cgroupns=host"
 
 
-def traffic_control(attempt: Attempt) -> Iterable[Check]:
-    """Which kinds of traffic control this kernel has: only the netem shaper needs them."""
-    for kind, arguments in QDISCS.items():
-        worked, said = attempt(("unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", *arguments))
-        if worked:
-            yield Check(f"tc {kind}", "ok", "can be added")
-        else:
-            remedy = f"modprobe sch_{kind} (package linux-modules-extra or kernel-modules-extra); delay_line needs none"
-            yield Check(f"tc {kind}", "fail", said, remedy)
+def traffic_control(attempt: Attempt) -> Check:
+    """Whether this kernel has netem: only the shaper of that name needs it, and nothing else of traffic control."""
+    worked, said = attempt(("unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", *NETEM))
+    if worked:
+        return Check("tc netem", "ok", "can be added")
+    remedy = "modprobe sch_netem (package linux-modules-extra or kernel-modules-extra); delay_line needs none"
+    return Check("tc netem", "fail", said, remedy)
 
 
 def memory(meminfo: Path) -> Check:

@@ -6,7 +6,10 @@ nothing else: never by a pattern, never by a name that somebody else could have.
 
 Almost everything of a run needs no journal, because the kernel ends it with its owner: namespaces live in the shells
 that hold them, interfaces in the process that opened them, processes ask to die with their parent. Control groups
-are directories and stay; they are what is written here.
+are directories and stay, and containers belong to their engine; they are what is written here.
+
+    cgroup        the path of a folder
+    containers    `<address of the engine> <run id>`: all containers with the run's label
 """
 
 import fcntl
@@ -20,10 +23,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal
 
+from orchestrator.errors import EdgebedError
+
 NAME = "resources.jsonl"
 CGROUP_MARK = "edgebed-"  # every control group of ours has this in its path: checked again before a removal
 
-Kind = Literal["cgroup"]
+Kind = Literal["cgroup", "containers"]
 
 
 class Journal:
@@ -58,6 +63,12 @@ class Journal:
         os.fsync(self._file.fileno())
 
 
+def wait_for_end(directory: Path) -> None:
+    """Wait until the owner of a run's journal is dead or has closed it; at once if there is no journal."""
+    with suppress(FileNotFoundError), (directory / NAME).open("r+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
 @dataclass(frozen=True)
 class Leftover:
     """Something that a dead run made and did not remove."""
@@ -79,11 +90,19 @@ def leftovers(runs: Path) -> Iterator[Leftover]:
 
 
 def clean(runs: Path, dry_run: bool = False) -> list[Leftover]:
-    """Remove the leftovers below a folder; returns what was (or would be) removed. Twice in a row is harmless."""
+    """Remove the leftovers below a folder; returns what was (or would be) removed. Twice in a row is harmless.
+
+    What cannot be removed (its engine does not answer) keeps nothing else from it; the first error is raised.
+    """
     found = list(leftovers(runs))
-    if not dry_run:
-        for leftover in found:
+    failed: Exception | None = None
+    for leftover in [] if dry_run else found:
+        try:
             clean_one(leftover)
+        except (EdgebedError, OSError) as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
     return found
 
 
@@ -91,6 +110,10 @@ def clean_one(leftover: Leftover) -> None:
     """Remove one leftover and write down that it is gone."""
     if leftover.kind == "cgroup":
         remove_cgroup(Path(leftover.path))
+    elif leftover.kind == "containers":
+        from orchestrator.hosts.container import remove_run  # late: the janitor stays small where there are none
+
+        remove_run(*leftover.path.split(" ", 1))
     with leftover.journal.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"gone": leftover.kind, "path": leftover.path}) + "\n")
 

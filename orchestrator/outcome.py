@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from node_image.plugins import Plugin
 
 Verdict = Literal["met", "missed", "unknown"]
 Status = Literal["complete", "degraded", "broke", "timed_out", "interrupted"]
@@ -24,6 +27,10 @@ class RunOptions:
     allow_degraded: bool = False
     data_dir: str | None = None
     probe: bool = True  # measure the links before the run, for the receipt
+    boards: Path | None = None  # the inventory of physical boards
+    plugins: "tuple[Plugin, ...]" = ()  # the user's own files, in the registry already
+    trust: bool = False  # run the programs that the scenario's workload names
+    meter: str = ""  # measures this machine while the run learns, `name:key=value`; empty: none does
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,14 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {**asdict(self), "directory": str(self.directory)}
+
+    @staticmethod
+    def from_json(found: Mapping[str, Any], directory: Path) -> "Outcome":
+        """Inverse of `to_json`, of a run directory that may have been moved since."""
+        findings = tuple(Finding(**each) for each in found["expectations"])
+        return Outcome(
+            found["status"], found["exit_code"], directory, found["summary"], findings, tuple(found["notes"])
+        )
 
 
 def worst(codes: list[int]) -> int:

@@ -20,7 +20,7 @@ from orchestrator.places import problem_at
 from orchestrator.yaml_loader import Document, read_yaml
 
 SHIPPED = Path(__file__).resolve().parent.parent / "scenarios"
-_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
 
 F = TypeVar("F", bound=Form)
 

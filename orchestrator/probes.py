@@ -139,9 +139,14 @@ async def _round(batch: list[Path], substrate: Substrate, receipt: Receipt, meas
     targets = {path.target.name: path.target for path in batch}
     command = {"do": "probe", "role": "listen", "seconds": seconds, "within_s": seconds + 30}
     listening = {name: asyncio.ensure_future(substrate.ask(node, command)) for name, node in targets.items()}
-    await asyncio.sleep(LISTEN_BEFORE_S)
-    answers = await asyncio.gather(*(measure.run(path, substrate) for path in batch))
-    heard = {name: await listener for name, listener in listening.items()}
+    try:
+        await asyncio.sleep(LISTEN_BEFORE_S)
+        answers = await asyncio.gather(*(measure.run(path, substrate) for path in batch))
+        heard = {name: await listener for name, listener in listening.items()}
+    finally:  # where the run is interrupted meanwhile, nobody waits for what they say
+        for listener in listening.values():
+            listener.cancel()
+        await asyncio.gather(*listening.values(), return_exceptions=True)
     for path, answer in zip(batch, answers, strict=True):
         receipt.checks.extend(measure.compare(path, answer, heard[path.target.name].get(str(path.source.spec.index))))
 

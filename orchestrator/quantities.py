@@ -5,15 +5,16 @@ import re
 from node_image.records import METRICS
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-_SYMBOLS = {"bytes": "B", "J": "J", "s": "s", "ratio": "%"}
-_SUFFIXES = {"_bytes": "bytes", "_joules": "J", "_s": "s", "_share": "ratio", "_ratio": "ratio"}
+_SYMBOLS = {"bytes": "B", "bit/s": "bit/s", "J": "J", "s": "s", "ratio": "%"}
+_SUFFIXES = {"_bytes": "bytes", "_bps": "bit/s", "_joules": "J", "_s": "s", "_share": "ratio", "_ratio": "ratio"}
 _TITLES = {
     "aggregated_updates": "updates aggregated",
     "cpu_s": "CPU time",
     "cpu_throttled_s": "time held back by CPU shares",
     "discarded_updates": "updates discarded",
     "dropped_messages": "messages given up",
-    "energy_joules": "energy",
+    "energy_joules": "modelled energy",
+    "energy_missing_s": "time a meter did not see",
     "evaluate_s": "time of an evaluation",
     "inference_s": "inference of a sample",
     "lasted_s": "run lasted",
@@ -22,13 +23,16 @@ _TITLES = {
     "link_offered_bytes": "offered to links",
     "local_phase_s": "time of a local phase",
     "local_step_s": "time of a local step",
+    "measured_energy_joules": "measured energy",
     "memory_bytes": "memory of a node",
+    "received_background_bytes": "traffic of others received",
     "received_payload_bytes": "payload received",
     "received_wire_bytes": "received on the wire",
     "round": "rounds",
     "round_s": "time of a round",
     "rtt_s": "round-trip time",
     "samples_seen": "training samples used",
+    "sent_background_bytes": "traffic of others sent",
     "sent_payload_bytes": "payload sent",
     "sent_wire_bytes": "sent on the wire",
     "test_accuracy": "accuracy",
@@ -78,7 +82,8 @@ def clock(value_s: float) -> str:
 
 def unit_of(metric: str) -> str:
     """Unit of a metric or of a figure of the summary derived from one (`round_s_p95`); empty if it has none."""
-    base = re.sub(r"(_device)?_(mean|min|max|p\d+)$", "", metric.split(".")[0])
+    own = metric.removeprefix("program.")  # a metric that a workload declares
+    base = re.sub(r"(_device)?_(mean|min|max|p\d+)$", "", own.split(".")[0])
     if base in METRICS:
         return METRICS[base].unit
     if base.startswith(("test_accuracy", "test_top_")):
@@ -104,11 +109,12 @@ def words(metric: str) -> str:
     if not statistic and base in METRICS and METRICS[base].kind == "sample":
         statistic = "median"  # as in the summary: of samples, the plain name is their median
     title = _TITLES.get(base) or _without_unit(base).replace("_", " ")
+    part = _without_unit(part) if whole == "program" else part
     return title + (f": {part.replace('_', ' ')}" if part else "") + (f", {statistic}" if statistic else "")
 
 
 def _without_unit(name: str) -> str:
-    for suffix in ("_joules", "_s"):
+    for suffix in ("_joules", "_s", "_bps"):
         name = name.removesuffix(suffix)
     return name
 

@@ -4,39 +4,58 @@ No `if` on the kind of substrate, fault or algorithm: what differs is asked of t
 """
 
 import asyncio
+import math
+import os
 import secrets
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import asdict, dataclass, field
 from types import FrameType
 from typing import Any
 
-from node_image.data.folder import DataNotFoundError
-from node_image.data.partition import PartitionError
+from node_image import plugins
+from node_image.meters import Metering
+from node_image.outcomes import UnfitError
 from orchestrator import summary, verdict
 from orchestrator.environment import environment
 from orchestrator.errors import EdgebedError, RunBrokeError, RunTimedOutError, UsageError
+from orchestrator.exhausted import in_words
 from orchestrator.faults.schedule import FaultReport, run_schedule
+from orchestrator.faults.watch import Watch
 from orchestrator.outcome import Outcome, RunOptions, Status
 from orchestrator.plan import Plan, with_data_dir
 from orchestrator.preflight import preflight
-from orchestrator.probes import probe_links
-from orchestrator.receipt import Receipt, check_steps
+from orchestrator.probes import paths_to_probe, probe_links, rtt_s
+from orchestrator.receipt import Receipt, check_records, check_steps, cores_wanted, slow_down_needed
 from orchestrator.rundir import SCHEMA_VERSION, RunDirectory
 from orchestrator.substrates import SubstrateKind, choose
 from orchestrator.substrates.base import NodeExit, Substrate
-from orchestrator.telemetry.collector import Collector
-from orchestrator.telemetry.prometheus import serving
+from orchestrator.telemetry.collector import Collector, View
+from orchestrator.telemetry.metering import host_metered
+from orchestrator.telemetry.prometheus import Endpoint, serving
 from orchestrator.terminal import Display
+from orchestrator.verify import to_json, verify
+from orchestrator.verify.history import gather
 
+# What nodes do, as the terminal says it, while the run lasts and at its end.
+LEARNING = ("learn", "each node evaluates its model a last time")
+PROGRAMS = ("work", "the programs are ended")
 SAMPLES = 100  # of the substrate's counters, a run
 SHORTEST_SAMPLE_S = 1.0
 DEPLOY_WITHIN_S = 300.0
 PROBE_WITHIN_S = 300.0
 STOP_WITHIN_S = 120.0
+FIRST_TIMEOUT_S = 1.0  # of Linux, for a SYN; not slowed
 LAST_LINES = 3  # of a node that died, at the terminal; events.jsonl has more, its stderr all
 FAULT_EVENTS = {
     "fault_injected": "began",
@@ -56,15 +75,24 @@ class _Run:
     run_id: str
     kind: SubstrateKind
     directory: RunDirectory
+    main: asyncio.Task[None] | None = None  # what a signal cancels
     over: asyncio.Event = field(default_factory=asyncio.Event)  # the run has come to its own end, or cannot go on
     died: NodeExit | None = None  # the coordinator, if it ended by itself
     receipt: Receipt = field(default_factory=Receipt)
     faults: list[FaultReport] = field(default_factory=list)
+    watch: Watch = field(default_factory=Watch)
     phases_s: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     untrue: list[str] = field(default_factory=list)  # why the run is degraded
+    view: Endpoint | None = None  # where live metrics are read
     lasted_s: float = 0.0
+    began_unix_s: float | None = None  # of a simulated run: so that it ended when it did
+
+    @property
+    def is_slowed(self) -> bool:
+        """Whether its seconds are longer than real ones; virtual ones have no length."""
+        return self.kind.real_time and self.plan.slow_down != 1
 
     @asynccontextmanager
     async def phase(self, name: str, detail: str = "", within_s: float | None = None) -> AsyncIterator[None]:
@@ -85,6 +113,8 @@ class _Run:
     def event(self, t: float, event: str, details: dict[str, Any]) -> None:
         """Write an event down; show those that a person at the terminal wants to know."""
         self.directory.event(t, event, details)
+        if self.view is not None:
+            self.view.event(event, details)
         if event.startswith("fault_"):
             whom = ", ".join(details.get("nodes") or details.get("links") or ())
             seen = details.get("evidence") or details.get("error") or ""
@@ -108,39 +138,63 @@ def execute(plan: Plan, scenario_text: str, options: RunOptions, display: Displa
     plan = with_data_dir(plan, options.data_dir)
     directory = RunDirectory(options.out.resolve())  # nodes write into it from a folder of their own
     directory.create(plan, scenario_text)
+    plugins.write_copies(options.plugins, directory.path)
     run = _Run(plan, options, display, secrets.token_hex(8), kind, directory)
     if reason:
         run.notes.append(reason)
+    if kind.real_time:
+        run.receipt.facts["slow_down"] = plan.slow_down  # what is found is in the scenario's time
+    if plan.slow_down != 1:
+        run.notes.append(_about_time(run))
     status: Status = "complete"
-    with asyncio.Runner(loop_factory=kind.event_loop) as runner, _terminate_as_interrupt():
+    with asyncio.Runner(loop_factory=kind.event_loop) as runner, _terminate_as_interrupt(run):
         try:
             runner.run(_phases(run))
         except (KeyboardInterrupt, asyncio.CancelledError):
             status = "interrupted"
             run.notes.append("interrupted: figures cover the time until then")
-        except (UsageError, DataNotFoundError, PartitionError) as problem:
+        except (UsageError, UnfitError) as problem:
             directory.remove()  # nothing has run: the scenario asks for what its data do not have
             raise UsageError(str(problem)) from problem
         except (TimeoutError, RunTimedOutError) as problem:
             status = "timed_out"
             run.notes.append(str(problem) or "a process gave no answer in time; the logs are in the run directory")
-        except (EdgebedError, OSError) as problem:
+        except (EdgebedError, OSError, MemoryError) as problem:
             status = "broke"
-            run.notes.append(str(problem))
+            run.notes.append(in_words(problem) or str(problem))
         except Exception as problem:
-            run.notes.append(f"a defect of Edgebed's: {problem!r}")
-            _conclude(run, "broke")
-            raise
-    return _conclude(run, status)
+            mistake = plugins.find_mistake(problem)
+            run.notes.append(f"a defect of Edgebed's: {problem!r}" if mistake is None else str(mistake))
+            if mistake is None:
+                _conclude(run, "broke")
+                raise
+            status = "broke"
+    try:
+        return _conclude(run, status)
+    except (OSError, MemoryError) as problem:
+        why = "\n".join([*run.notes, f"its result could not be written: {in_words(problem) or problem}"])
+        raise RunBrokeError(f"the run in {directory.path} has no result.\n{why}") from problem
+
+
+def _about_time(run: _Run) -> str:
+    """What `slow_down` comes to here."""
+    if not run.is_slowed:
+        return f"slow_down: {run.plan.slow_down:g} has no meaning in {run.kind.name}, whose time is virtual"
+    text = f"slowed down: all times are the scenario's, and each of its seconds took {run.plan.slow_down:g} real ones"
+    longest_s = run.plan.slow_down * max((rtt_s(path) for path in paths_to_probe(run.plan)), default=0.0)
+    if longest_s < FIRST_TIMEOUT_S:
+        return text
+    return f"{text}; a round trip took up to {longest_s:.1f} real ones, longer than TCP waits for a SYN"
 
 
 async def _phases(run: _Run) -> None:
-    plan = run.plan
+    plan, run.main = run.plan, asyncio.current_task()
     async with AsyncExitStack() as stack:
-        view = stack.enter_context(serving(plan, run.run_id) if run.kind.real_time else nullcontext())
-        if view is not None:
-            run.event(0.0, "metrics_served", {"url": view.url})
-        collector = Collector(plan, run.directory, view, run.event)
+        run.view = stack.enter_context(_live_metrics(run))
+        if run.view is not None:
+            run.event(0.0, "metrics_served", {"url": run.view.url})
+        views: list[View] = [run.watch, *([run.view] if run.view is not None else [])]
+        collector = Collector(plan, run.directory, views, run.event)
         async with run.phase("network", f"{len(plan.nodes)} nodes, {len(plan.links)} directed links"):
             substrate = run.kind.build(plan, run.directory.path, run.run_id, run.options)
             await stack.enter_async_context(substrate)
@@ -148,29 +202,41 @@ async def _phases(run: _Run) -> None:
         async with run.phase("deploy", f"{len(plan.nodes)} nodes", DEPLOY_WITHIN_S):
             await _together(substrate.start(node) for node in plan.nodes)
         if "ask" in substrate.can and run.options.probe:
-            async with run.phase("probe", "every link is measured before the run", PROBE_WITHIN_S):
+            within_s = PROBE_WITHIN_S * plan.slow_down
+            async with run.phase("probe", "every link is measured before the run", within_s):
                 await probe_links(plan, substrate, run.receipt)
         elif "ask" in substrate.can:
             run.notes.append("the links were not probed before the run (--no-probe)")
         for check in run.receipt.failed():
             run.display.warn(str(check))
+        # What is known by now, for those who watch and in case the run is killed; both are written anew at its end.
+        run.directory.write("receipt.json", run.receipt.to_json(final=False))
+        run.directory.write("environment.json", environment() | {"run_id": run.run_id, "substrate": run.kind.name})
+        if run.view is not None:
+            run.view.checks(run.receipt.checks)
+            await run.view.wait_for_first_read()
         try:
             await substrate.begin()
             run.event(0.0, "run_began", {})
-            async with run.phase("learn", f"{plan.stop_after_s:g} s"):
+            _warn_of_load(run, substrate)
+            slowed = f", {plan.slow_down:g} times slowed down" if run.is_slowed else ""
+            at_work, at_the_end = LEARNING if plan.workload is None else PROGRAMS
+            async with run.phase(at_work, f"{plan.stop_after_s:g} s{slowed}"):
                 await _learn(run, substrate, collector)
             if run.died is not None:
                 raise RunBrokeError(
                     f"{run.died.node} ended by itself (exit status {run.died.returncode}); its last words:\n"
                     f"{run.died.last_words}"
                 )
-            async with run.phase("stop", "each node evaluates its model a last time", STOP_WITHIN_S):
+            async with run.phase("stop", at_the_end, STOP_WITHIN_S):
                 await _together(substrate.stop(node) for node in plan.nodes)
         finally:
             run.facts = substrate.facts()
             for node in plan.nodes:
                 await substrate.collect(node, run.directory.path / "nodes" / node.name)
             run.receipt.checks.extend(await substrate.fidelity())
+            if run.view is not None:
+                run.view.checks(run.receipt.checks)
             if collector.died:
                 names = ", ".join(sorted({exit_.node for exit_ in collector.died}))
                 run.untrue.append(f"ended by themselves, which no fault asked for: {names}")
@@ -178,20 +244,44 @@ async def _phases(run: _Run) -> None:
                 run.untrue.append(f"{collector.bad_lines} lines of nodes could not be read as records")
 
 
+def _warn_of_load(run: _Run, substrate: Substrate) -> None:
+    """Say it at the beginning where the devices' steps alone are too much for this machine."""
+    cores = os.cpu_count() or 1
+    wanted = cores_wanted(substrate.facts().get("cpu_shares", {}).values(), run.plan.slow_down)
+    if run.kind.real_time and wanted > cores:
+        needed = math.ceil(run.plan.slow_down * wanted / cores)
+        run.display.warn(
+            f"while all devices compute they want {wanted:.1f} cores, and this machine has {cores}: "
+            f"steps will take too long (--slow-down {needed}, or more)"
+        )
+
+
+def _live_metrics(run: _Run) -> AbstractContextManager[Endpoint | None]:
+    """What Prometheus reads while the run lasts; in virtual time there is nothing to read it."""
+    if not run.kind.real_time:
+        return nullcontext()
+    facts = {"substrate": run.kind.name, "git_rev": environment()["commit"] or ""}
+    return serving(run.plan, run.run_id, run.directory.path, facts, run.display.warn)
+
+
 async def _learn(run: _Run, substrate: Substrate, collector: Collector) -> None:
     """The run itself: faults act and counters are read until its end. However it ends, what acts is healed first."""
     try:
         async with (
+            host_metered(run.options.meter, substrate.now, collector.measured, _meter_log(run, substrate)),
+            substrate.metered(collector.measured, _meter_log(run, substrate)),
             _background(_sample(run, substrate, collector)),
-            _background(run_schedule(run.plan, substrate, _fault_log(run, substrate), run.faults)),
+            _background(run_schedule(run.plan, substrate, run.watch, _fault_log(run, substrate), run.faults)),
             _background(substrate.sleep_until(run.plan.stop_after_s), run.over.set),
         ):
             await run.over.wait()
             run.lasted_s = substrate.now()
     finally:
         run.lasted_s = run.lasted_s or substrate.now()
+        run.began_unix_s = time.time() - run.lasted_s
         run.event(run.lasted_s, "run_ended", {})
         await collector.sample(substrate)
+        run.directory.write("links.json", {"links": {name: asdict(count) for name, count in collector.links.items()}})
 
 
 async def _listen(run: _Run, substrate: Substrate, collector: Collector) -> None:
@@ -216,6 +306,19 @@ async def _sample(run: _Run, substrate: Substrate, collector: Collector) -> None
         number += 1
 
 
+def _meter_log(run: _Run, substrate: Substrate) -> Callable[[Metering], None]:
+    def ended(metering: Metering) -> None:
+        run.event(substrate.now(), "meter", asdict(metering))
+        if metering.missing_s:
+            why = f" ({metering.error})" if metering.error else ""
+            run.notes.append(
+                f"the meter {metering.meter} of {metering.component} did not see"
+                f" {metering.missing_s:.1f} s of {metering.lasted_s:.1f} s{why}"
+            )
+
+    return ended
+
+
 def _fault_log(run: _Run, substrate: Substrate) -> Any:
     return lambda event, details: run.event(substrate.now(), event, details)
 
@@ -223,20 +326,43 @@ def _fault_log(run: _Run, substrate: Substrate) -> Any:
 def _conclude(run: _Run, status: Status) -> Outcome:
     """Read the records back, judge, and write what is left to write; result.json comes last."""
     run.directory.close()
-    found = summary.summarise(run.plan, run.directory.path)
+    records = summary.read_run(run.plan, run.directory.path)
+    found = summary.summarise_records(run.plan, *records)
     found["lasted_s"] = run.lasted_s
-    check_steps(run.plan, run.directory.path, run.facts.get("calibration", {}), run.receipt)
+    is_virtual = not run.kind.real_time
+    history = gather(run.directory.path, run.plan, records, run.faults, found, is_virtual=is_virtual)
+    check_steps(run.plan, history.nodes, run.facts.get("calibration", {}), run.receipt)
     for fault in run.faults:
         if fault.error is not None:
             run.untrue.append(f"fault {fault.index} ({fault.kind}): {fault.error}")
+    check_records(history.events, run.receipt)
     run.untrue.extend(str(check) for check in run.receipt.failed())
+    checked = verify(history)
+    run.directory.write("verify.json", to_json(checked))
+    if status == "complete":  # of a run that was cut short less can be asked
+        run.untrue.extend(
+            f"{each.id} does not hold: {'; '.join(each.reasons)}" for each in checked if each.truth == "false"
+        )
     if status == "complete" and run.untrue:
         status = "degraded"
+    if run.kind.real_time:
+        shares = run.facts.get("cpu_shares", {}).values()
+        run.receipt.facts |= {"cores_wanted": cores_wanted(shares, run.plan.slow_down), "cores": os.cpu_count()}
+        needed = slow_down_needed(run.receipt.checks, run.plan.slow_down)
+        if needed is not None and "slow_down" in run.kind.can and run.plan.workload is None:
+            run.receipt.facts["slow_down_needed"] = needed
+            run.notes.append(f"this machine could not keep up; --slow-down {needed:g} should give it the time")
     findings = verdict.judge(run.plan.expectations, found, run.faults)
     code = verdict.exit_code(status, findings, run.options.allow_degraded)
     outcome = Outcome(status, code, run.directory.path, found, findings, (*run.notes, *run.untrue))
     run.directory.write("receipt.json", run.receipt.to_json())
-    facts = {"run_id": run.run_id, "substrate": run.kind.name, "phases_s": run.phases_s, **run.facts}
+    facts = {
+        "run_id": run.run_id,
+        "substrate": run.kind.name,
+        "began_unix_s": run.began_unix_s,
+        "phases_s": run.phases_s,
+        **run.facts,
+    }
     run.directory.write("environment.json", environment() | facts)
     run.directory.write(
         "result.json",
@@ -278,14 +404,22 @@ async def _background(job: Coroutine[Any, Any, None], then: Any = None) -> Async
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: healed, collected, a partial result."""
+def _terminate_as_interrupt(run: _Run) -> Iterator[None]:
+    """SIGTERM, and SIGHUP of a terminal that closed, end a run as Ctrl-C does: healed, collected, a partial result.
+
+    A run that a shell has put into the background ignores SIGINT, and asyncio then listens to none: it is cancelled.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGINT)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.raise_signal(signal.SIGINT)
+        elif run.main is not None:
+            run.main.get_loop().call_soon_threadsafe(run.main.cancel)
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    ours = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in ours}  # one that nohup has switched off stays so
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

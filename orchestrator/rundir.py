@@ -4,14 +4,17 @@
     environment.json   machine, versions, substrate, shaper       receipt.json   links and computing: asked and found
     events.jsonl       what the orchestrator did                  records.jsonl  what it measured (links, energy, CPU)
     nodes/<n>/         spec.json records.jsonl stderr             result.json    summary, verdicts, faults, status
+    links.json         counters of all links at the end           verify.json    which invariants held (verify)
     resources.jsonl    the journal (real substrates)
 
-An event is {"t": seconds since the run began, "event": name, ...}; result.json is written last, so a directory
-without it belongs to a run that lives or was killed.
+An event is {"n": its number from 1, "t": seconds since the run began, "event": name, ...}; result.json is written last,
+so a directory without it belongs to a run that lives or was killed.
 """
 
 import json
 import shutil
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +23,7 @@ from orchestrator.errors import UsageError
 from orchestrator.plan import Plan, plan_json
 
 SCHEMA_VERSION = 1
+FLUSH_EVERY_S = 0.5  # records are for others to read while the run lasts, and not lost if it is killed
 
 
 class RunDirectory:
@@ -28,11 +32,23 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._files: dict[str, IO[str]] = {}
+        self._flush_at_s = 0.0
+        self._events = 0
+        self._found: frozenset[Path] | None = None  # what lay in the folder before; None: there was no folder
 
     def create(self, plan: Plan, scenario_text: str) -> None:
         """Make it with what is known before the run; refuses a folder that holds a run already."""
-        if (self.path / "plan.json").exists():
+        if (self.path / "plan.json").exists() or (self.path / "nodes").exists():
             raise UsageError(f"{self.path} holds a run already; choose another folder with --out")
+        self._found = frozenset(self.path.iterdir()) if self.path.is_dir() else None
+        try:
+            self._create(plan, scenario_text)
+        except OSError:
+            with suppress(OSError):
+                self.remove()
+            raise
+
+    def _create(self, plan: Plan, scenario_text: str) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "scenario.yaml").write_text(scenario_text, encoding="utf-8")
         (self.path / "plan.json").write_text(plan_json(plan), encoding="utf-8")
@@ -49,7 +65,8 @@ class RunDirectory:
 
     def event(self, t: float, event: str, details: dict[str, Any]) -> None:
         """Append one event; on disk at once."""
-        line = json.dumps({"t": round(t, 6), "event": event, **details}, default=str)
+        self._events += 1
+        line = json.dumps({"n": self._events, "t": round(t, 6), "event": event, **details}, default=str)
         self._append("events.jsonl", line)
         self._files["events.jsonl"].flush()
 
@@ -57,19 +74,33 @@ class RunDirectory:
         """Append a record of a node, or (node None) of the orchestrator."""
         self._append("records.jsonl" if node is None else f"nodes/{node}/records.jsonl", record.to_line())
 
+    def record_line(self, line: str, node: str) -> None:
+        """Append a record of a node as the node wrote it: it has been read, and to write it anew takes as long."""
+        self._append(f"nodes/{node}/records.jsonl", line)
+
     def remove(self) -> None:
-        """Remove it with all that is in it: for a run that was refused before it began."""
+        """Remove all that the run has put there, and nothing else: for a run that was refused before it began."""
         self.close()
-        shutil.rmtree(self.path)
+        if self._found is None:
+            shutil.rmtree(self.path)
+            return
+        for path in set(self.path.iterdir()) - self._found:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def close(self) -> None:
-        """Flush and close the files."""
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
+        """Flush and close the files: all of them, also where the disk is full; then its OSError is raised."""
+        with ExitStack() as closing:
+            for file in self._files.values():
+                closing.push(file)
+            self._files.clear()
 
     def _append(self, name: str, line: str) -> None:
         file = self._files.get(name)
         if file is None:
             file = self._files[name] = (self.path / name).open("a", encoding="utf-8")
         file.write(line + "\n")
+        now_s = time.monotonic()
+        if now_s >= self._flush_at_s:
+            for each in self._files.values():
+                each.flush()
+            self._flush_at_s = now_s + FLUSH_EVERY_S

@@ -13,15 +13,20 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import ScenarioError
+from orchestrator.forms.axes import ALGORITHM
 from orchestrator.forms.base import Mistake, Reading, mistakes_of, unknown
-from orchestrator.forms.compare import ALGORITHM, Combination, algorithms, combinations
+from orchestrator.forms.compare import Combination, algorithms, combinations
 from orchestrator.forms.fault import AnyFault, Fault
 from orchestrator.forms.plugin import choose, write
 from orchestrator.forms.scenario import MAX_DEVICES, NO_COORDINATOR, RESERVED, DeviceGroup, Scenario, ends_of
 from orchestrator.forms.topology import RandomGeometric
+from orchestrator.forms.workload import mistakes_between
+from orchestrator.graph import TopologyError
+from orchestrator.occurrences import TooManyError, occurrences
 from orchestrator.presets import Presets
-from orchestrator.topology import TopologyError
+from orchestrator.traffic import planned as traffic
 from orchestrator.units import DURATION, Duration
+from orchestrator.victims import choose as choose_victims
 from orchestrator.victims import mistakes_in, named_links
 from orchestrator.written import Written, with_overrides
 from orchestrator.yaml_loader import dotted, read_yaml
@@ -31,11 +36,15 @@ __all__ = ["Scenario", "Variant", "dump_resolved", "expand", "load_scenario", "n
 
 @dataclass(frozen=True)
 class Variant:
-    """One run of a scenario: `algorithm=fedavg seed=2`, the scenario with these values, and its seed."""
+    """One run of a scenario: `algorithm=fedavg seed=2`, the scenario with these values, and its seed.
+
+    `factors`: what is compared, and its value here in a word (`learning.rule.learning_rate`, `0.1`).
+    """
 
     label: str
     scenario: Scenario
     seed: int
+    factors: tuple[tuple[str, str], ...] = ()
 
 
 def load_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:
@@ -54,14 +63,16 @@ def expand(scenario: Scenario) -> tuple[Variant, ...]:
     """The runs that `compare` asks for, in the order written, seeds innermost; without it, the one."""
     compare = scenario.compare
     if compare is None:
-        return (Variant(f"algorithm={scenario.learning.algorithm.name}", scenario, scenario.seed),)
+        label = "workload" if scenario.workload is not None else f"algorithm={scenario.learning.algorithm.name}"
+        return (Variant(label, scenario, scenario.seed),)
     variants = []
     for combination in combinations(compare, scenario.written):
         one, mistakes = _read_scenario(combination.written, scenario.reading)
         assert one is not None and not mistakes, "load_scenario has read every combination already"
         for seed in compare.seeds_from(one.seed):
             label = combination.label if compare.seeds is None else f"{combination.label} seed={seed}"
-            variants.append(Variant(label.strip(), one.model_copy(update={"seed": seed}), seed))
+            factors = combination.factors if compare.seeds is None else (*combination.factors, ("seed", str(seed)))
+            variants.append(Variant(label.strip(), one.model_copy(update={"seed": seed}), seed, factors))
     return tuple(variants)
 
 
@@ -78,8 +89,9 @@ def notes(scenario: Scenario) -> tuple[str, ...]:
     """What is allowed but may not be meant, in words for the user."""
     said = []
     for index, fault in enumerate(scenario.faults):
-        if fault.for_s is not None and fault.at_s + fault.for_s > scenario.stop_after_s:
-            when = DURATION.write(fault.at_s + fault.for_s)
+        once = fault.for_s is not None and fault.at_s is not None and fault.repeat is None and fault.random is None
+        if once and fault.begins_s + (fault.for_s or 0.0) > scenario.stop_after_s:
+            when = DURATION.write(fault.begins_s + (fault.for_s or 0.0))
             said.append(f"faults.{index}: {fault.kind} would heal at {when}, after the end of the run")
     return tuple(said)
 
@@ -100,6 +112,9 @@ def _mistakes_together(scenario: Scenario) -> list[Mistake]:
     for index, fault in enumerate(scenario.faults):
         found = mistakes_in(fault, devices, scenario.coordinator_end is not None, scenario.stop_after_s)
         mistakes += [(("faults", index, *path), text) for path, text in found]
+    mistakes += mistakes_between(scenario)
+    of_traffic = traffic.mistakes_in(scenario.traffic, scenario.named, scenario.stop_after_s)
+    mistakes += [(("traffic", *path), text) for path, text in of_traffic]
     if of_names := _mistakes_of_names(scenario):
         return [*of_names, *mistakes]
     try:
@@ -108,12 +123,31 @@ def _mistakes_together(scenario: Scenario) -> list[Mistake]:
         return [*mistakes, *((("topology", *path), text) for path, text in error.mistakes)]
     taken = sorted({device.name for device in devices} & set(graph.switches))
     mistakes += [(("topology",), f"the switch {name} has the name of a device") for name in taken]
+    if not mistakes:
+        mistakes += _mistakes_of_chance(scenario)
     links = named_links((edge.a, edge.b) for edge in graph.edges)
     ids = [link for link in links if ">" in link]
     for index, fault in enumerate(scenario.faults):
         for place, word in enumerate(fault.links or ()):
             if word not in links:
                 mistakes.append((("faults", index, "links", place), unknown("link", word, ids)))
+    return mistakes
+
+
+def _mistakes_of_chance(scenario: Scenario) -> list[Mistake]:
+    """Faults that would act too often, and those that wait for one that is not there, or for themselves."""
+    mistakes: list[Mistake] = []
+    for index, fault in enumerate(scenario.faults):
+        after = fault.when.after if fault.when is not None else None
+        if after is not None and after >= index:
+            text = f"must be the place of a fault above this one, from 0 (found {after})"
+            mistakes.append((("faults", index, "when", "after"), text))
+        try:
+            victims = choose_victims(fault, scenario.ends, scenario.seed)
+            if fault.when is None:
+                occurrences(fault, victims, scenario, scenario.seed)
+        except TooManyError as error:
+            mistakes.append((("faults", index), str(error)))
     return mistakes
 
 

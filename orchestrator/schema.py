@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from node_image import registry
+from node_image.data.arrival import ARRIVALS
 from node_image.parameters import REQUIRED, ParameterSpec
 from orchestrator.forms.base import PRESETS, written_name
 from orchestrator.forms.plugin import quantity_of
@@ -25,10 +26,18 @@ def scenario_schema() -> Schema:
     """The schema, as plain JSON values."""
     schema = Scenario.model_json_schema(mode="validation", by_alias=True)
     learning = schema["$defs"]["Learning"]["properties"]
-    for kind in ("algorithm", "model", "rule"):
+    kinds: tuple[registry.Kind, ...] = ("algorithm", "model", "rule", "selection")
+    for kind in kinds:
         learning[kind] = _plugin(kind)
-    stream = {"type": "string", "pattern": PER_SECOND.pattern()}
-    learning["task"] = _plugin("task", more={"partition": _plugin("partition", "kind"), "stream": stream})
+    of_any_task: Schema = {
+        "partition": _plugin("partition", "kind"),
+        "stream": {"type": "string", "pattern": PER_SECOND.pattern()},
+        "arrival": {"enum": list(ARRIVALS)},
+        "classes": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "public": {"type": "integer", "minimum": 0},
+        "drift": {"type": "array", "items": _plugin("drift", "kind")},
+    }
+    learning["task"] = _plugin("task", more=of_any_task)
     _name_presets(schema, Presets(SHIPPED))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

@@ -4,8 +4,16 @@ from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["node", "link", "fault", "topology"]
-_NUMBERS: dict[Purpose, int] = {"node": 1, "link": 2, "fault": 3, "topology": 4}
+Purpose = Literal["node", "link", "fault", "topology", "pace", "occurrences", "traffic"]
+_NUMBERS: dict[Purpose, int] = {
+    "node": 1,
+    "link": 2,
+    "fault": 3,
+    "topology": 4,
+    "pace": 5,
+    "occurrences": 6,
+    "traffic": 7,
+}
 
 
 def derive(seed: int, purpose: Purpose, index: int = 0) -> int:

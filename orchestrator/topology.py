@@ -8,57 +8,39 @@ by the topology's `link`, or, without one, in each direction by the sending devi
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.forms.base import Mistake, shown, unknown
 from orchestrator.forms.link import Link, OneWay
-from orchestrator.forms.topology import AnyForm, Explicit, Full, Peering, RandomGeometric, Ring, Star, TwoTier
+from orchestrator.forms.topology import (
+    AnyForm,
+    Contact,
+    Explicit,
+    Full,
+    Network,
+    Peering,
+    RandomGeometric,
+    Ring,
+    Star,
+    TwoTier,
+)
+from orchestrator.graph import Edge, End, Graph, TopologyError, check_size
+from orchestrator.graph_files import Site
+from orchestrator.mobility import STEP_S, Places, Spell, Track, away, track, walk
 
 COORDINATOR = "coordinator"
 HUB = "hub"
-MAX_LINKS = 100_000  # directed
+MOST_STEPS = 100_000  # of moving devices: a day, at one a second
+MOST_LOOKS = 20_000_000  # at the distance of two of them: seconds of planning
 
 
-class TopologyError(ValueError):
-    """These devices cannot be linked so; `mistakes` are paths below `topology` and what is wrong there."""
-
-    def __init__(self, *mistakes: Mistake) -> None:
-        self.mistakes = mistakes
-        super().__init__("; ".join(text for _, text in mistakes))
-
-
-@dataclass(frozen=True)
-class End:
-    """A node with its own link to the network, if it has one."""
-
-    name: str
-    group: str
-    link: Link | None
-
-
-@dataclass(frozen=True)
-class Edge:
-    """Two ends that are linked: `forward` from a to b, `backward` from b to a."""
-
-    a: str
-    b: str
-    forward: OneWay
-    backward: OneWay
-
-
-@dataclass(frozen=True)
-class Graph:
-    """What a topology decides. Positions are in metres, where the topology has any."""
-
-    edges: tuple[Edge, ...]
-    switches: tuple[str, ...] = ()
-    positions_m: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-
-def build(topology: AnyForm, devices: Sequence[End], coordinator: End | None, seed: int) -> Graph:
+def build(
+    topology: AnyForm, devices: Sequence[End], coordinator: End | None, seed: int, stop_after_s: float = 0.0
+) -> Graph:
     """The graph of these devices; raises TopologyError where it cannot be or falls apart."""
     match topology:
         case Star():
@@ -67,8 +49,10 @@ def build(topology: AnyForm, devices: Sequence[End], coordinator: End | None, se
             graph = two_tier(topology, devices, coordinator)
         case Explicit():
             graph = explicit(topology, devices, coordinator)
+        case Network():
+            graph = network(topology, devices, coordinator)
         case Peering():
-            graph = peering(topology, devices, coordinator, seed)
+            graph = peering(topology, devices, coordinator, seed, stop_after_s)
     _check_connected(graph, [*devices, *([coordinator] if coordinator else [])])
     return graph
 
@@ -150,27 +134,73 @@ def two_tier(topology: TwoTier, devices: Sequence[End], coordinator: End | None)
     return Graph((*edges, _access(coordinator, HUB)), (*names, HUB))
 
 
-def peering(topology: Peering, devices: Sequence[End], coordinator: End | None, seed: int) -> Graph:
+def peering(
+    topology: Peering, devices: Sequence[End], coordinator: End | None, seed: int, stop_after_s: float
+) -> Graph:
     """Links among the devices, beside the star to the coordinator if there is one."""
     count = len(devices)
-    positions: dict[str, tuple[float, float]] = {}
+    tracks: dict[str, Track] = {}
+    spells: dict[tuple[int, int], tuple[Spell, ...]] = {}
     match topology:
         case Full():
-            _check_size(count * (count - 1))
+            check_size(count * (count - 1))
             pairs = list(itertools.combinations(range(count), 2))
         case RandomGeometric():
-            places = np.random.default_rng(seed).uniform((0, 0), topology.area, (count, 2))
-            pairs = within_range(places, topology.radio_range_m)
-            positions = {end.name: (float(x), float(y)) for end, (x, y) in zip(devices, places, strict=True)}
+            moving = (topology.area, topology.radio_range_m, topology.speed_m_per_s, topology.turn)
+            ways, met = _wandering(*moving, count, seed, stop_after_s)
+            spells = dict(met)
+            pairs = list(spells)
+            tracks = {end.name: way for end, way in zip(devices, ways, strict=True)}
+        case Contact():
+            spells = contacts(topology, count)
+            pairs = list(spells)
         case _:
             pairs = [(index, index + 1) for index in range(count - 1)]
             if isinstance(topology, Ring) and count > 2:
                 pairs.append((count - 1, 0))
-    edges = tuple(_between(devices[a], devices[b], topology.link) for a, b in pairs)
+    edges = tuple(
+        replace(_between(devices[a], devices[b], topology.link), away=spells.get((a, b), ())) for a, b in pairs
+    )
     if coordinator is None:
-        return Graph(edges, (), positions)
+        return Graph(edges, (), tracks)
     access = star(devices, coordinator)
-    return Graph((*access.edges, *edges), access.switches, positions)
+    return Graph((*access.edges, *edges), access.switches, tracks)
+
+
+@lru_cache(maxsize=16)  # the runs of a comparison have the same few movements, and each is looked at several times
+def _wandering(
+    area_m: tuple[float, float],
+    range_m: float,
+    speed_m_per_s: float,
+    turn: float,
+    count: int,
+    seed: int,
+    stop_after_s: float,
+) -> tuple[tuple[Track, ...], tuple[tuple[tuple[int, int], tuple[Spell, ...]], ...]]:
+    """Where each device goes; and the pairs that are ever in range of each other, with the times when they are not."""
+    rng = np.random.default_rng(seed)
+    places = rng.uniform((0, 0), area_m, (count, 2))[None]
+    if speed_m_per_s:
+        steps = stop_after_s / STEP_S
+        if steps > MOST_STEPS or steps * count * count > MOST_LOOKS:
+            text = f"{count} devices on the move for {steps:.0f} s are too much to plan: let them stand (speed: 0 m/s)"
+            raise TopologyError((("speed",), text + ", or shorten stop_after"))
+        places = walk(places[0], area_m, speed_m_per_s, turn, stop_after_s, rng)
+        met = tuple(meetings(places, range_m).items())
+    else:
+        met = tuple((pair, ()) for pair in within_range(places[0], range_m))
+    return tuple(track(places, index) for index in range(count)), met
+
+
+def meetings(places: Places, range_m: float) -> dict[tuple[int, int], tuple[Spell, ...]]:
+    """Pairs of moving devices that are ever within range of each other, and when they are not."""
+    found: dict[tuple[int, int], tuple[Spell, ...]] = {}
+    for a, b in itertools.combinations(range(places.shape[1]), 2):
+        spells = away(places, a, b, range_m)
+        if spells is not None:
+            found[a, b] = spells
+            check_size(2 * len(found))
+    return found
 
 
 def within_range(places: NDArray[np.float64], range_m: float) -> list[tuple[int, int]]:
@@ -184,7 +214,7 @@ def within_range(places: NDArray[np.float64], range_m: float) -> list[tuple[int,
     for a in range(len(places) - 1):
         near = np.flatnonzero(np.hypot(*(places[a + 1 :] - places[a]).T) <= range_m)
         pairs += [(a, a + 1 + int(b)) for b in near]
-        _check_size(2 * len(pairs))
+        check_size(2 * len(pairs))
     return pairs
 
 
@@ -231,10 +261,59 @@ def explicit(topology: Explicit, devices: Sequence[End], coordinator: End | None
                 towards_b = written.link is not None or (a in ends and ends[a].link is not None)
                 ways = (link.up, link.down) if towards_b else (link.down, link.up)
                 edges[frozenset((a, b))] = Edge(a, b, *ways)
-                _check_size(2 * len(edges))
+                check_size(2 * len(edges))
     if mistakes:
         raise TopologyError(*mistakes)
     return Graph(tuple(edges.values()), topology.switches)
+
+
+def network(topology: Network, devices: Sequence[End], coordinator: End | None) -> Graph:
+    """The sites of a file are switches; each device hangs on one by its own link, or by what the file says of hosts."""
+    sites, base = topology.file.sites, topology.link
+    edges = [
+        Edge(cable.a, cable.b, base.up.changed(_said(cable.forward)), base.down.changed(_said(cable.backward)))
+        for cable in topology.file.cables
+    ]
+    ends = [*devices, *([coordinator] if coordinator else [])]
+    groups = {end.group for end in ends}
+    turns: dict[str, Iterator[Site]] = {}
+    mistakes = [(("at", group), unknown("group", group, groups)) for group in topology.at if group not in groups]
+    for group in groups & topology.at.keys():
+        chosen = [topology.file.site(name) for name in topology.at[group]]
+        names = [site.label for site in sites]
+        mistakes += [
+            (("at", group), unknown("site", name, names))
+            for name, site in zip(topology.at[group], chosen, strict=True)
+            if site is None
+        ]
+        turns[group] = itertools.cycle([site for site in chosen if site is not None])
+    if mistakes:
+        raise TopologyError(*mistakes)
+    everywhere = itertools.cycle(sites)
+    for end in ends:
+        site = next(turns.get(end.group, everywhere if end is not coordinator else iter(sites)))
+        if end.link is None and (site.up_bps or site.down_bps or end is coordinator):
+            up, down = (_said({"rate_bps": rate} if rate else {}) for rate in (site.up_bps, site.down_bps))
+            edges.append(Edge(end.name, site.name, up, down))
+        else:
+            edges.append(_access(end, site.name))
+    check_size(2 * len(edges))
+    if taken := {site.name for site in sites} & {end.name for end in ends}:
+        raise TopologyError((("file",), f"has a site named as a node is ({sorted(taken)[0]}); rename the group"))
+    return Graph(tuple(edges), tuple(site.name for site in sites))
+
+
+def _said(of: Mapping[str, float]) -> OneWay:
+    return OneWay.model_construct(_fields_set=set(of), **of)
+
+
+def contacts(topology: Contact, devices: int) -> dict[tuple[int, int], tuple[Spell, ...]]:
+    """Pairs of devices that ever meet, and when they are apart."""
+    trace = topology.file
+    if len(trace.names) > devices:
+        raise TopologyError((("file",), f"names {len(trace.names)} devices; the scenario has {devices}"))
+    check_size(2 * len(trace.up))
+    return {pair: trace.away(pair, topology.faster) for pair in trace.up}
 
 
 def _access(end: End, to: str) -> Edge:
@@ -252,11 +331,6 @@ def _own(end: End) -> Link:
             ((), f"the group {end.group} needs a link (devices: link), by which this topology links it")
         )
     return end.link
-
-
-def _check_size(links: int) -> None:
-    if links > MAX_LINKS:
-        raise TopologyError(((), f"makes {links} directed links or more; at most {MAX_LINKS} can be run"))
 
 
 def _check_connected(graph: Graph, nodes: Sequence[End]) -> None:

@@ -115,6 +115,9 @@ DURATION = Quantity(
 )
 RATE = Quantity("a rate", ("10 Mbit/s",), _BITS, _RATE_HINTS, written=("bit/s", "kbit/s", "Mbit/s", "Gbit/s"))
 SHARE = Quantity("a share", ("30 %",), {"%": "0.01"}, {"percent": "write %"}, most=1.0)
+DRIFT = Quantity(
+    "a drift", ("100 ppm",), {"ppm": "1e-6", "%": "0.01"}, {"ms/s": "write ppm (1 ms/s is 1000 ppm)"}, most=0.5
+)
 SIZE = Quantity("a size", ("64 KiB", "50 MB"), _SIZES, _SIZE_HINTS)
 PER_SECOND = Quantity(
     "a number per second",
@@ -125,7 +128,9 @@ PER_SECOND = Quantity(
 )
 ENERGY = Quantity("an energy", ("5 kJ",), {"J": "1", "mJ": "1e-3", "kJ": "1e3", "MJ": "1e6", "Wh": "3600"}, {})
 POWER = Quantity("a power", ("2.3 W",), {"W": "1", "mW": "1e-3", "kW": "1e3"}, {})
+TEMPERATURE = Quantity("a temperature", ("80 °C",), {"°C": "1", "degC": "1"}, {"C": "write °C", "K": "write °C"})
 LENGTH = Quantity("a length", ("100 m",), {"m": "1", "cm": "0.01", "km": "1e3"}, {})
+SPEED = Quantity("a speed", ("2 m/s",), {"m/s": "1", "km/h": "0.2777777777777777777777777778"}, {}, written=("m/s",))
 MAC_RATE = Quantity(
     "a computing speed", ("1 GMAC/s",), {"MAC/s": "1", "MMAC/s": "1e6", "GMAC/s": "1e9", "TMAC/s": "1e12"}, {}
 )
@@ -149,10 +154,13 @@ def field_of(quantity: Quantity) -> tuple[Any, ...]:
 Duration = Annotated[float, *field_of(DURATION)]
 Rate = Annotated[float, *field_of(RATE)]
 Share = Annotated[float, *field_of(SHARE)]
+Drift = Annotated[float, *field_of(DRIFT)]
 Size = Annotated[float, *field_of(SIZE)]
 PerSecond = Annotated[float, *field_of(PER_SECOND)]
 Energy = Annotated[float, *field_of(ENERGY)]
 Power = Annotated[float, *field_of(POWER)]
+Temperature = Annotated[float, *field_of(TEMPERATURE)]
 Length = Annotated[float, *field_of(LENGTH)]
+Speed = Annotated[float, *field_of(SPEED)]
 MacRate = Annotated[float, *field_of(MAC_RATE)]
 EnergyPerMbit = Annotated[float, *field_of(ENERGY_PER_MBIT)]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orchestrator.forms.base import Mistake, unknown
-from orchestrator.topology import COORDINATOR, End
+from orchestrator.graph import End
+from orchestrator.topology import COORDINATOR
 from orchestrator.units import DURATION
 
 if TYPE_CHECKING:  # the kinds of faults import the plan, which imports this
@@ -16,8 +17,9 @@ if TYPE_CHECKING:  # the kinds of faults import the plan, which imports this
 def mistakes_in(fault: "Fault", devices: Sequence[End], coordinator: bool, stop_after_s: float | None) -> list[Mistake]:
     """What is wrong with a fault, given who is there: paths below the fault, and words."""
     mistakes: list[Mistake] = []
-    if stop_after_s is not None and fault.at_s >= stop_after_s:
+    if stop_after_s is not None and fault.begins_s >= stop_after_s:
         mistakes.append((("at",), f"is not before the end of the run (stop_after: {DURATION.write(stop_after_s)})"))
+    mistakes += _mistakes_of_chance(fault)
     said = {word for word in ("nodes", "group", "count", "share", "links") if getattr(fault, word) is not None}
     said |= {"all"} if fault.all else set()
     if fault.targets == "coordinator":
@@ -35,6 +37,9 @@ def mistakes_in(fault: "Fault", devices: Sequence[End], coordinator: bool, stop_
     for index, name in enumerate(fault.nodes or ()):
         if name not in names:
             mistakes.append((("nodes", index), unknown("node", name, names)))
+    through = getattr(fault, "through", None)  # the bridge of a partition
+    if through is not None and through not in names:
+        mistakes.append((("through",), unknown("node", through, names)))
     groups = {device.group for device in devices}
     if fault.group is not None and fault.group not in groups:
         return [*mistakes, (("group",), unknown("group", fault.group, groups))]
@@ -45,6 +50,14 @@ def mistakes_in(fault: "Fault", devices: Sequence[End], coordinator: bool, stop_
     if fault.share is not None and number_of(fault, len(among)) == 0:
         mistakes.append((("share",), f"comes to no device at all: {whose} has {len(among)}"))
     return mistakes
+
+
+def _mistakes_of_chance(fault: "Fault") -> list[Mistake]:
+    """A process or a trace acts on each victim for itself: there must be victims that are devices."""
+    way = next((word for word in ("random", "trace") if getattr(fault, word) is not None), None)
+    if way is not None and (fault.links is not None or fault.targets == "coordinator"):
+        return [((way,), "acts on devices one by one; name them by nodes, group, count, share or all: true")]
+    return []
 
 
 def candidates(fault: "Fault", devices: Sequence[End]) -> list[str]:

@@ -16,7 +16,7 @@ import yaml
 from orchestrator.errors import Problem, ScenarioError
 
 MAX_BYTES = 256 * 1024
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 MAX_DEPTH = 20
 MAX_ALIASES = 100
 MAX_EXPANSION = 10  # nodes after following every alias, as a multiple of the nodes written

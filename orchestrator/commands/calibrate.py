@@ -4,14 +4,26 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator import quantities
 from orchestrator.commands.find import RUNS, find_scenario
-from orchestrator.commands.options import json_option, option, overrides, scenario_argument, seed_option, set_option
+from orchestrator.commands.options import (
+    json_option,
+    option,
+    overrides,
+    plugin_option,
+    scenario_argument,
+    seed_option,
+    set_option,
+)
 from orchestrator.commands.plan import plan_all
 from orchestrator.outcome import meaning
+
+if TYPE_CHECKING:
+    from node_image.plugins import Plugin
 
 EMULATION = "mininet"
 
@@ -21,8 +33,16 @@ EMULATION = "mininet"
 @set_option
 @seed_option
 @option("--out", type=click.Path(path_type=Path), help="Folder for both runs. [default: runs/<time>-calibrate-<name>]")
+@plugin_option
 @json_option
-def calibrate(scenario: str, assignments: tuple[str, ...], seed: int | None, out: Path | None, as_json: bool) -> int:
+def calibrate(
+    scenario: str,
+    assignments: tuple[str, ...],
+    seed: int | None,
+    out: Path | None,
+    plugins: "tuple[Plugin, ...]",
+    as_json: bool,
+) -> int:
     """Compare simulation with emulation.
 
     Runs SCENARIO in both and prints both columns, with the gap. Where the scenario compares, its first variant is
@@ -40,8 +60,9 @@ def calibrate(scenario: str, assignments: tuple[str, ...], seed: int | None, out
     substrates = (EMULATION, "simulation")
     variants = [PlannedVariant(substrate, plan, substrate) for substrate in substrates]
     display = display_for(as_json=as_json)
+    options = RunOptions(folder, plugins=plugins)
     try:
-        done = run_all(variants, path.read_text(encoding="utf-8"), RunOptions(folder), display, execute)
+        done = run_all(variants, path.read_text(encoding="utf-8"), options, display, execute)
     finally:
         display.close()
     outcomes = [result.outcome for result in done.results if result.outcome]

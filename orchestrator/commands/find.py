@@ -60,8 +60,25 @@ def find_run(name: str) -> Path:
     for path in (Path(name), RUNS / name):
         if is_run(path) or is_comparison(path):
             return path
+    for path in (Path(name), RUNS / name):
+        if left := [
+            each for each in ("result.json", "events.jsonl", "records.jsonl", "nodes") if (path / each).exists()
+        ]:
+            raise UsageError(
+                f"{path} holds what is left of a run ({', '.join(left)}), but no plan.json, which says what ran; "
+                f"to see the rest: edgebed serve {path}"
+            )
     names = [path.name for path in runs]
     raise UsageError(f"no run {name!r} (looked for {name}/plan.json, also in {RUNS}/){_nearest(name, names)}")
+
+
+def find_single_run(name: str) -> Path:
+    """The same, where a comparison will not do."""
+    directory = find_run(name)
+    if is_comparison(directory):
+        inside = ", ".join(str(path.parent) for path in sorted(directory.glob("*/plan.json")))
+        raise UsageError(f"{directory} is a comparison; name one of its runs: {inside or 'it has none'}")
+    return directory
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -1,6 +1,7 @@
 """`edgebed plan`: what a run would do - nodes, links, faults - and what of it is measured and what modelled."""
 
 import json
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from orchestrator.commands.find import find_scenario
 from orchestrator.commands.options import (
     json_option,
     overrides,
+    plugin_option,
     scenario_argument,
     seed_option,
     set_option,
@@ -23,18 +25,30 @@ from orchestrator.commands.results import listed, print_json
 from orchestrator.terminal import Column, print_line, print_table
 
 if TYPE_CHECKING:
+    from node_image.plugins import Plugin
     from orchestrator.compare import PlannedVariant
     from orchestrator.links.shape import LinkShape
     from orchestrator.outcome import RunOptions
     from orchestrator.plan import DirectedLink, Plan, PlannedNode
+    from orchestrator.traffic.flow import Flow
 
 MEASURED_LIVE = "accuracy, payload and wire bytes, latencies, drops, CPU time (the clock is real time)"
 MEASURED_SIMULATED = "accuracy, payload bytes, drops (the learning is real; the clock is virtual)"
 MODELLED_LIVE = "links and the devices' speed (emulated, checked by the receipt); energy (device profiles)"
+MODELLED_PROGRAMS = (
+    "links (emulated, checked by the receipt); energy (device profiles, from CPU time and traffic). A program is as "
+    "fast as this machine lets it be, within its cpu_share: the profile's speed is not imposed on it"
+)
 MODELLED_SIMULATED = "computing time (cost model), links and headers (packet by packet), energy (device profiles)"
 
 
 BAR_WIDTH = 16
+ENDS = {
+    "coordinator": "the coordinator's last has ended",
+    "devices": "every device's last has ended",
+    "time": "time is up",
+}
+MOST_VALUES = 12  # of a factor
 
 
 @click.command()
@@ -43,6 +57,7 @@ BAR_WIDTH = 16
 @seed_option
 @substrate_option
 @shaper_option
+@plugin_option
 @json_option
 def plan(
     scenario: str,
@@ -50,6 +65,7 @@ def plan(
     seed: int | None,
     substrate: str | None,
     shaper: str | None,
+    plugins: "tuple[Plugin, ...]",
     as_json: bool,
 ) -> int:
     """Show what a run would do.
@@ -72,8 +88,11 @@ def plan_all(path: Path, assignments: tuple[str, ...]) -> "tuple[PlannedVariant,
     scenario = load_scenario(path, assignments)
     for note in notes(scenario):
         click.echo(f"{path}: note: {note}", err=True)
-    variants = expand(scenario)
-    return tuple(PlannedVariant(variant.label, make_plan(variant.scenario, variant.seed)) for variant in variants)
+    claims = tuple(dict(claim) for claim in scenario.compare.claims) if scenario.compare is not None else ()
+    return tuple(
+        PlannedVariant(variant.label, make_plan(variant.scenario, variant.seed), claims=claims, factors=variant.factors)
+        for variant in expand(scenario)
+    )
 
 
 def show_plans(variants: "Sequence[PlannedVariant]", options: "RunOptions", *, as_json: bool) -> None:
@@ -81,14 +100,28 @@ def show_plans(variants: "Sequence[PlannedVariant]", options: "RunOptions", *, a
     from orchestrator.plan import plan_json
 
     if as_json:
-        found = [{"label": variant.label, "plan": json.loads(plan_json(variant.plan))} for variant in variants]
+        found = [
+            {"label": each.label, "factors": dict(each.factors), "plan": json.loads(plan_json(each.plan))}
+            for each in variants
+        ]
         print_json({"schema_version": 1, "variants": found})
         return
     _show(variants[0].plan, options)
     if len(variants) > 1:
         print_line()
-        labels = "; ".join(variant.label for variant in variants)
-        print_line(f"{len(variants)} runs, one after another (above: the first): {labels}", indent=2)
+        _show_matrix(variants)
+
+
+def _show_matrix(variants: "Sequence[PlannedVariant]") -> None:
+    """How many runs there are, and what is varied."""
+    from orchestrator.terminal.sweep import matrix, words_of
+
+    runs = [(each.label, each.factors) for each in variants]
+    print_line(f"{matrix(runs)} (above: the first)", "bold")
+    words = words_of(runs)
+    width = max((len(key) for key in words), default=0)
+    for key, found in words.items():
+        print_line(f"  {key:{width}}  {listed(found, MOST_VALUES)}", indent=width + 4)
 
 
 def _show(plan: "Plan", options: "RunOptions") -> None:
@@ -96,14 +129,20 @@ def _show(plan: "Plan", options: "RunOptions") -> None:
     print_line(plan.name, "bold")
     print_line(f"  {plan.about}", indent=2)
     print_line(f"  {_learning(plan)}", indent=2)
-    print_line(f"  {where}; {plan.stop_after_s:g} s; seed {plan.seed}", indent=2)
+    slowed = "" if plan.slow_down == 1 or where.startswith("simulation") else f", {plan.slow_down:g} times slowed down"
+    print_line(f"  {where}; {plan.stop_after_s:g} s{slowed}; seed {plan.seed}", indent=2)
     print_line()
     names = (Column("nodes"), Column(""), Column("profile"), Column("speed", number=True), Column("address", soft=True))
     print_table("", names, _nodes(plan.nodes))
     print_line()
+    _show_programs(plan)
     numbers = [Column(name, number=True) for name in ("rate", "delay", "jitter", "loss", "queue")]
     print_table("", [Column("links (each way)"), *numbers], _links(plan.links))
     print_line()
+    if plan.traffic:
+        numbers = [Column(name, number=True) for name in ("rate", "packet", "in the mean")]
+        print_table("", [Column("background traffic"), Column("kind"), *numbers, Column("when")], _flows(plan))
+        print_line()
     if plan.faults:
         bar = Column("over the run", soft=True)
         print_table("", [Column("failures"), bar, *map(Column, ("kind", "hits", "how"))], _faults(plan))
@@ -115,10 +154,13 @@ def _show(plan: "Plan", options: "RunOptions") -> None:
         print_line(f"expected: {text}", indent=10)
     simulated = where.startswith("simulation")
     print_line(f"measured: {MEASURED_SIMULATED if simulated else MEASURED_LIVE}", indent=10)
-    print_line(f"modelled: {MODELLED_SIMULATED if simulated else MODELLED_LIVE}", indent=10)
+    modelled = MODELLED_PROGRAMS if plan.workload is not None else MODELLED_LIVE
+    print_line(f"modelled: {MODELLED_SIMULATED if simulated else modelled}", indent=10)
 
 
 def _learning(plan: "Plan") -> str:
+    if plan.workload is not None:
+        return f"runs programs of this machine (--trust), until {ENDS[plan.workload.ends]}"
     spec = plan.nodes[0].spec
     return f"{spec.algorithm.name} learns {spec.task.name} with {spec.model.name} and {spec.rule.name}"
 
@@ -147,6 +189,20 @@ def _nodes(nodes: "Sequence[PlannedNode]") -> list[list[str]]:
     return rows
 
 
+def _show_programs(plan: "Plan") -> None:
+    """The argument lists of a workload, of each group the first node's."""
+    shown: set[str] = set()
+    for node in plan.nodes:
+        if node.workload is not None and node.group not in shown:
+            shown.add(node.group)
+            for program in node.workload.programs:
+                after = f"   # ready when {program.ready}" if program.ready is not None else ""
+                words = [word if word.split() == [word] else shlex.quote(word) for word in program.run]
+                print_line(f"{node.name} $ {' '.join(words)}{after}", indent=4)
+    if shown:
+        print_line()
+
+
 def _span(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{texts[0]} … {texts[-1]}"
 
@@ -171,6 +227,17 @@ def _shape(shape: "LinkShape") -> list[str]:
     ]
 
 
+def _flows(plan: "Plan") -> list[list[str]]:
+    alike: dict[tuple[str, ...], list[Flow]] = defaultdict(list)
+    for flow in plan.traffic:
+        rate = "-" if flow.rate_bps is None else quantities.with_unit(flow.rate_bps, "bit/s")
+        ends = "the end" if flow.until_s == plan.stop_after_s else f"{flow.until_s:g} s"
+        mean = quantities.with_unit(flow.mean_bps, "bit/s")
+        packet = quantities.with_unit(flow.packet_bytes, "B")
+        alike[(flow.kind, rate, packet, mean, f"{flow.at_s:g} s to {ends}")].append(flow)
+    return [[f"{len(flows)}: {flows[0]}{' …' if len(flows) > 1 else ''}", *told] for told, flows in alike.items()]
+
+
 def _faults(plan: "Plan") -> list[list[str]]:
     from orchestrator.faults import FAULTS
 
@@ -178,12 +245,18 @@ def _faults(plan: "Plan") -> list[list[str]]:
     for fault in plan.faults:
         # The kind's own type writes its parameters as a scenario does, with their units.
         parameters = FAULTS[fault.kind].Parameters.model_construct(**fault.parameters)
-        how = parameters.model_dump(mode="json", exclude_none=True)
-        heal_s = plan.stop_after_s if fault.heal_s is None else fault.heal_s
+        how = parameters.model_dump(mode="json", exclude_none=True, warnings=False)
+        when, bar = str(fault.when), ""
+        if fault.when is not None and fault.lasts_s is not None:
+            when += f", for {fault.lasts_s:g} s"
+        if fault.at_s is not None:
+            heal_s = plan.stop_after_s if fault.heal_s is None else fault.heal_s
+            when = f"{fault.at_s:g} s to {'the end' if fault.heal_s is None else f'{fault.heal_s:g} s'}"
+            bar = _bar(fault.at_s / plan.stop_after_s, heal_s / plan.stop_after_s)
         rows.append(
             [
-                f"{fault.at_s:g} s to {'the end' if fault.heal_s is None else f'{fault.heal_s:g} s'}",
-                _bar(fault.at_s / plan.stop_after_s, heal_s / plan.stop_after_s),
+                when,
+                bar,
                 fault.kind,
                 listed(fault.nodes or fault.links),
                 ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in how.items()),

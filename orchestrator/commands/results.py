@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,17 @@ from orchestrator import quantities
 from orchestrator.outcome import INTERRUPTED, Outcome
 
 if TYPE_CHECKING:
+    from analysis.claims import ClaimFinding
     from orchestrator.compare import Comparison
 
 STYLES = {"met": "green", "missed": "red", "unknown": "yellow"}
 MARKS = {"met": "✓", "missed": "✗", "unknown": "?"}
+HELD = ("holds", "holds on average")
 RUNS_BESIDE = 5  # with more, runs are rows and not columns
-REAL = "Measured: real processes, real packets on emulated links. Energy is modelled from the device profiles."
+REAL = (
+    "Measured: real processes, real packets on emulated links. Energy is modelled from the device profiles, unless its "
+    "name says that it was measured."
+)
 SIMULATED = (
     "Simulated: accuracy and payload are measured, on real learning; times and bytes on the wire are those of "
     "simulated links and computing. Energy is modelled from the device profiles."
@@ -61,18 +66,36 @@ def show_outcome(name: str, outcome: Outcome, *, as_json: bool) -> int:
 
 
 def show_comparison(comparison: "Comparison", *, as_json: bool) -> int:
-    """The end of several runs; returns the exit code of the worst."""
-    if as_json:
-        click.echo(json.dumps({"event": "result", **comparison.to_json(), "directory": str(comparison.directory)}))
-        return comparison.exit_code
+    """The end of several runs; returns the exit code of the worst, or 1 where a claim does not hold."""
     entries = comparison.to_json()["runs"]
     runs = [shown(each["label"], each, comparison.directory / each["directory"], each["error"]) for each in entries]
-    show_runs(comparison.name, runs, comparison.exit_code, comparison.directory, planned=comparison.planned)
-    return comparison.exit_code
+    findings = claims_found(comparison.claims, runs)
+    held = all(finding.verdict in HELD for finding in findings)
+    exit_code = comparison.exit_code or (0 if held else 1)
+    if as_json:
+        event = {"event": "result", **comparison.to_json(), "directory": str(comparison.directory)}
+        found = [asdict(finding) for finding in findings]
+        click.echo(json.dumps({**event, "exit_code": exit_code, "claims_found": found}))
+        return exit_code
+    show_runs(comparison.name, runs, exit_code, comparison.directory, planned=comparison.planned, claims=findings)
+    return exit_code
+
+
+def claims_found(claims: Sequence[Mapping[str, Any]], runs: Sequence[Shown]) -> "list[ClaimFinding]":
+    """What came of the claims of a comparison."""
+    from analysis.claims import judge
+
+    return judge(claims, [(run.label, run.summary) for run in runs])
 
 
 def show_runs(
-    title: str, runs: Sequence[Shown], exit_code: int | None, directory: Path, *, planned: int | None = None
+    title: str,
+    runs: Sequence[Shown],
+    exit_code: int | None,
+    directory: Path,
+    *,
+    planned: int | None = None,
+    claims: "Sequence[ClaimFinding]" = (),
 ) -> None:
     """Everything that is said at the end: figures, verdicts, notes, trust, and where to look further."""
     from orchestrator.terminal import print_line
@@ -80,6 +103,7 @@ def show_runs(
     show_figures(title, runs)
     print_line()
     _show_verdicts(runs)
+    show_claims(claims)
     for note in dict.fromkeys(note for run in runs for note in _notes(run)):
         print_line(f"note: {note}", indent=6)
     for run in runs:
@@ -88,7 +112,7 @@ def show_runs(
     _show_trust(runs)
     if planned is not None and len(runs) < planned:
         print_line(f"{planned - len(runs)} of {planned} runs did not begin.", "yellow")
-    print_line(_ending(runs, exit_code), "green" if exit_code == 0 else "yellow", indent=2)
+    print_line(_ending(runs, exit_code, bool(claims)), "green" if exit_code == 0 else "yellow", indent=2)
     print_line()
     print_line(f"run directory: {directory}")
     print_line(f"report:        edgebed report {directory}")
@@ -96,7 +120,7 @@ def show_runs(
 
 def show_figures(title: str, runs: Sequence[Shown]) -> None:
     """The headlines of some runs: a column for each run, or a row, where there are many; and how they are known."""
-    from analysis.headlines import headlines, short_labels
+    from analysis.headlines import family, headlines, mean_with_interval, short_labels
     from orchestrator.terminal import Column, print_line, print_table
 
     metrics = headlines([run.summary for run in runs])
@@ -112,10 +136,24 @@ def show_figures(title: str, runs: Sequence[Shown]) -> None:
     else:
         rows = [[label, *cells] for label, cells in zip(labels, figures, strict=True)]
         columns = [Column("run"), *(Column(name, number=True) for name in names)]
+        families = list(dict.fromkeys(family(run.label) for run in runs))
+        if len(families) < len(runs):
+            rows = [
+                [short, *(mean_with_interval(each, _of_family(name, runs, each)) for each in metrics)]
+                for short, name in zip(short_labels(families), families, strict=True)
+            ]
+            columns = [Column(f"mean of {len(runs) / len(families):g} seeds, ± 95 % CI"), *columns[1:]]
     print_table(title, columns, rows)
     for text, kind in ((REAL, False), (SIMULATED, True)):
         if any(run.simulated is kind for run in runs):
             print_line(text, "dim", indent=2)
+
+
+def _of_family(name: str, runs: Sequence[Shown], metric: str) -> list[float | None]:
+    """A metric in the runs that differ by the seed alone."""
+    from analysis.headlines import family
+
+    return [run.summary.get(metric) for run in runs if family(run.label) == name]
 
 
 def values(summary: Mapping[str, float | None], metrics: Sequence[str]) -> list[str]:
@@ -151,6 +189,17 @@ def _show_verdicts(runs: Sequence[Shown]) -> None:
         print_line(f"{MARKS[verdict]} {text}: {verdict} ({', '.join(texts)})", STYLES[verdict], indent=2)
 
 
+def show_claims(claims: "Sequence[ClaimFinding]") -> None:
+    """A line for each claim of the comparison: the figure over all seeds, its interval, and whether it holds."""
+    from orchestrator.terminal import print_line
+
+    for claim in claims:
+        found = claim.why or f"found {claim.shown}{claim.interval}"
+        style = {"holds": "green", "holds on average": "green", "does not hold": "red"}.get(claim.verdict, "yellow")
+        mark = {"green": "✓", "red": "✗", "yellow": "?"}[style]
+        print_line(f"{mark} {claim.text}: {claim.verdict} ({found})", style, indent=2)
+
+
 def _notes(run: Shown) -> list[str]:
     """Its notes, but for those that the receipt says better."""
     from analysis import receipt
@@ -172,16 +221,18 @@ def _show_trust(runs: Sequence[Shown]) -> None:
     checked = [run for run in runs if run.checks]
     if checked and not remedies:
         checks = [check for run in checked for check in run.checks]
-        print_line(f"✓ links and computing were as asked: {receipt.worth(checks)}", "green", indent=2)
+        ended = all(run.result for run in checked)
+        what = "links and computing were as asked" if ended else "links were as asked before the run, which has no end"
+        print_line(f"✓ {what}: {receipt.worth(checks)}", "green", indent=2)
     for remedy in remedies:
         print_line(f"  What helps: {remedy}.", indent=2)
 
 
-def _ending(runs: Sequence[Shown], exit_code: int | None) -> str:
+def _ending(runs: Sequence[Shown], exit_code: int | None, claimed: bool) -> str:
     """How it all ended, in words, with the exit code."""
     degraded = any(run.result.get("status") == "degraded" for run in runs)
     accepted = "; degraded, as --allow-degraded accepts" if degraded else ""
-    expected = any(run.result.get("expectations") for run in runs)
+    expected = claimed or any(run.result.get("expectations") for run in runs)
     endings = {
         None: "No result: the run is still running, or was killed.",
         0: f"Complete, {'everything expected was met' if expected else 'nothing was expected'}{accepted}.",

@@ -3,24 +3,39 @@
 import logging
 import shlex
 import time
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.commands.find import RUNS, find_scenario
 from orchestrator.commands.options import (
+    boards_option,
     data_option,
     json_option,
     option,
     overrides,
+    plugin_option,
     scenario_argument,
     seed_option,
     set_option,
     shaper_option,
+    slow_down_option,
     substrate_option,
+    trust_option,
 )
 from orchestrator.commands.plan import plan_all, show_plans
 from orchestrator.commands.results import show_comparison, show_outcome
+from orchestrator.commands.serve import port_option, serving
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from node_image.plugins import Plugin
+    from orchestrator.compare import PlannedVariant
+
+MOST_LABELS = 10
 
 
 @click.command()
@@ -29,7 +44,10 @@ from orchestrator.commands.results import show_comparison, show_outcome
 @seed_option
 @substrate_option
 @shaper_option
+@slow_down_option
+@boards_option
 @data_option
+@plugin_option
 @option("--out", type=click.Path(path_type=Path), help="Run directory to make. [default: runs/<time>-<name>]")
 @option(
     "--keep",
@@ -40,6 +58,11 @@ from orchestrator.commands.results import show_comparison, show_outcome
 )
 @option("--allow-degraded", is_flag=True, help="End with 0 or 1 even if the emulation was not as true as asked.")
 @option("--probe/--no-probe", default=True, show_default=True, help="Measure every link before the run.")
+@trust_option
+@option("--meter", metavar="NAME", default="", help="Measure this machine too, by one of `edgebed meters`.")
+@option("--only", metavar="LABEL", help="Of a comparison, the runs whose label has these words: --only arm=elabip.")
+@option("--serve", is_flag=True, help="Show the run while it lasts, as a page for the browser on this machine.")
+@port_option
 @option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
 @json_option
 @option("-q", "--quiet", is_flag=True, help="Nothing but warnings while it runs.")
@@ -50,11 +73,19 @@ def run(
     seed: int | None,
     substrate: str | None,
     shaper: str | None,
+    slow_down: float | None,
+    boards: Path | None,
     data_dir: Path | None,
+    plugins: "tuple[Plugin, ...]",
     out: Path | None,
     keep: str,
     allow_degraded: bool,
     probe: bool,
+    trust: bool,
+    meter: str,
+    only: str | None,
+    serve: bool,
+    port: int | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -63,7 +94,8 @@ def run(
     """Run a scenario and report what it cost.
 
     SCENARIO is a name (see `edgebed list`) or a file. Where the scenario compares several algorithms or seeds, they
-    run one after another. The exit code is that of the worst run; `edgebed --help` lists the codes.
+    run one after another, each shown as it runs; for many runs, several at a time, see `edgebed sweep`. The exit code
+    is that of the worst run; `edgebed --help` lists the codes.
 
     \b
     With --json, stdout is one JSON object a line, the result last:
@@ -84,8 +116,10 @@ def run(
     from orchestrator.terminal import display_for
 
     path = find_scenario(scenario)
-    changes = overrides(assignments, seed=seed, substrate=substrate, shaper=shaper)
+    changes = overrides(assignments, seed=seed, substrate=substrate, shaper=shaper, slow_down=slow_down)
     variants = plan_all(path, changes)
+    if only is not None:
+        variants = with_words(variants, only)
     options = RunOptions(
         out=out or RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{variants[0].plan.name}",
         substrate=substrate or "auto",
@@ -94,6 +128,10 @@ def run(
         allow_degraded=allow_degraded,
         data_dir=None if data_dir is None else str(data_dir),
         probe=probe,
+        boards=boards,
+        plugins=plugins,
+        trust=trust,
+        meter=meter,
     )
     if dry_run:
         show_plans(variants, options, as_json=as_json)
@@ -102,15 +140,17 @@ def run(
 
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
     logging.basicConfig(level=levels[min(verbose, 2)], format="%(name)s: %(message)s")
-    text = path.read_text(encoding="utf-8") + _note(changes)
+    text = path.read_text(encoding="utf-8") + note(changes, plugins)
     display = display_for(quiet=quiet, as_json=as_json, plain=verbose > 0)
     try:
-        if len(variants) == 1:
-            outcome = execute(variants[0].plan, text, options, display)
-        else:
-            from orchestrator.compare import run_all
+        page = serving(options.out, port, display.warn, partial(display.phase, "page")) if serve else nullcontext()
+        with page:
+            if len(variants) == 1:
+                outcome = execute(variants[0].plan, text, options, display)
+            else:
+                from orchestrator.compare import run_all
 
-            comparison = run_all(variants, text, options, display, execute)
+                comparison = run_all(variants, text, options, display, execute)
     finally:
         display.close()
     if len(variants) == 1:
@@ -118,6 +158,17 @@ def run(
     return show_comparison(comparison, as_json=as_json)
 
 
-def _note(changes: tuple[str, ...]) -> str:
+def with_words(variants: "tuple[PlannedVariant, ...]", only: str) -> "tuple[PlannedVariant, ...]":
+    """The variants whose labels have all the words of `only`; UsageError if there is none."""
+    chosen = tuple(each for each in variants if each.label == only or set(only.split()) <= set(each.label.split()))
+    if not chosen:
+        labels = "; ".join(each.label for each in variants[:MOST_LABELS])
+        raise UsageError(f"--only {only!r}: no run has these words in its label; there are: {labels}")
+    return chosen
+
+
+def note(changes: tuple[str, ...], plugins: "tuple[Plugin, ...]") -> str:
     """What the command line changed, for the scenario's copy in the run directory: it can be run again with that."""
-    return f"\n# run with: {' '.join(f'--set {shlex.quote(change)}' for change in changes)}\n" if changes else ""
+    words = [f"--set {shlex.quote(change)}" for change in changes]
+    words += [f"--plugin {shlex.quote(plugin.path)}" for plugin in plugins]
+    return f"\n# run with: {' '.join(words)}\n" if words else ""

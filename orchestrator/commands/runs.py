@@ -11,7 +11,8 @@ import click
 
 from orchestrator.commands.find import find_run, is_comparison, run_directories
 from orchestrator.commands.options import json_option
-from orchestrator.commands.results import Shown, print_json, show_figures, show_runs, shown, values
+from orchestrator.commands.results import Shown, claims_found, print_json, show_figures, show_runs, shown, values
+from orchestrator.commands.sweep_table import print_rows
 from orchestrator.errors import UsageError
 from orchestrator.outcome import meaning
 
@@ -51,14 +52,22 @@ def list_runs(as_json: bool) -> int:
 @json_option
 def show(run: str, everything: bool, as_json: bool) -> int:
     """Show what came of RUN (`latest`, if not given)."""
+    from orchestrator.rundir import SCHEMA_VERSION
+
     path = find_run(run)
     result = _result(path)
+    version = result.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        text = f"what {path} holds is of version {version}, and this Edgebed reads version {SCHEMA_VERSION}"
+        click.echo(f"edgebed: {text}: it may be misunderstood", err=True)
     if as_json:
         print_json({"schema_version": 1, "directory": str(path), "result": result})
     elif everything:
         _show_everything(_shown(path))
     else:
-        show_runs(path.name, _shown(path), _ended(path)["exit_code"], path, planned=result.get("planned"))
+        found = _shown(path)
+        claims = claims_found(result.get("claims", ()), found)
+        show_runs(path.name, found, _ended(path)["exit_code"], path, planned=result.get("planned"), claims=claims)
     return 0
 
 
@@ -76,6 +85,28 @@ def compare(names: tuple[str, ...], as_json: bool) -> int:
     else:
         labels = _without_time(list(found))
         show_figures("", [replace(run, label=label) for label, run in zip(labels, found.values(), strict=True)])
+    return 0
+
+
+@runs.command()
+@click.argument("run", default="latest")
+@click.option("--csv", "as_csv", is_flag=True, help="All figures as CSV, in base units.")
+@json_option
+def table(run: str, as_csv: bool, as_json: bool) -> int:
+    """Print the table of a sweep again: mean, standard deviation and n of each combination."""
+    from analysis import matrix
+
+    path = find_run(run)
+    if not is_comparison(path):
+        raise UsageError(f"{path} is a single run; its figures: edgebed runs show {run}")
+    result = _result(path)
+    rows = matrix.rows(result.get("runs", ()))
+    if as_csv:
+        click.echo(matrix.to_csv(rows), nl=False)
+    elif as_json:
+        print_json({"schema_version": 1, "name": result.get("name"), "rows": matrix.to_json(rows)})
+    else:
+        print_rows(str(result.get("name", path.name)), rows)
     return 0
 
 
@@ -143,7 +174,11 @@ def _result(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise UsageError(f"{file} is broken: {error}") from error
+        raise UsageError(f"{file} is broken: {error}; {_rest(path)}") from error
     if not isinstance(result, dict):
-        raise UsageError(f"{file} is broken: not an object")
+        raise UsageError(f"{file} is broken: not an object; {_rest(path)}")
     return result
+
+
+def _rest(path: Path) -> str:
+    return f"what can still be read is in: edgebed report {path}"

@@ -1,11 +1,14 @@
 """`edgebed list`, `show`, `validate` and `schema`: what can be said of scenarios without running them."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from orchestrator.commands.find import find_scenario, scenario_files
 from orchestrator.commands.options import (
     json_option,
     overrides,
+    plugin_option,
     scenario_argument,
     seed_option,
     set_option,
@@ -14,6 +17,9 @@ from orchestrator.commands.plan import plan_all
 from orchestrator.commands.results import print_json
 from orchestrator.errors import Problem, ScenarioError
 from orchestrator.terminal import print_line
+
+if TYPE_CHECKING:
+    from node_image.plugins import Plugin
 
 
 @click.command("list")
@@ -40,8 +46,9 @@ def list_scenarios(as_json: bool) -> int:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True)
+@plugin_option
 @json_option
-def validate(files: tuple[str, ...], as_json: bool) -> int:
+def validate(files: tuple[str, ...], plugins: "tuple[Plugin, ...]", as_json: bool) -> int:
     """Check scenario files.
 
     Every mistake in FILES (or names) as file:line:column. Ends with 2 if there is any.
@@ -71,8 +78,11 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
 @scenario_argument
 @set_option
 @seed_option
+@plugin_option
 @json_option
-def show(scenario: str, assignments: tuple[str, ...], seed: int | None, as_json: bool) -> int:
+def show(
+    scenario: str, assignments: tuple[str, ...], seed: int | None, plugins: "tuple[Plugin, ...]", as_json: bool
+) -> int:
     """Print a scenario with all defaults."""
     from orchestrator.scenario import dump_resolved, load_scenario
 
@@ -85,9 +95,10 @@ def show(scenario: str, assignments: tuple[str, ...], seed: int | None, as_json:
 
 
 @click.command()
-def schema() -> int:
-    """Print the JSON Schema of scenarios, for editors."""
-    from orchestrator.forms.scenario import Scenario
+@plugin_option
+def schema(plugins: "tuple[Plugin, ...]") -> int:
+    """Print the JSON Schema of scenarios, for editors: every key and plug-in, with units, defaults and meaning."""
+    from orchestrator.schema import schema_text
 
-    print_json(Scenario.model_json_schema())
+    click.echo(schema_text(), nl=False)
     return 0

@@ -37,7 +37,8 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}
 
 PRESETS = "x-presets"
 LISTED = 40  # known names that a message lists at most
-_UNIT_SUFFIXES = re.compile(r"_(j_per_mbit|per_s|bps|bytes|joules|s|m|w)$")
+MOST_MISTAKES = 200  # of one mapping: as many as anybody reads; a file of noise has tens of thousands
+_UNIT_SUFFIXES = re.compile(r"_(j_per_mbit|m_per_s|per_s|bps|bytes|joules|s|m|w)$")
 
 
 def written_name(field: str) -> str:
@@ -70,7 +71,7 @@ def unknown(what: str, found: object, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(found), names, n=1, cutoff=0.5)
     meant = f"; did you mean {close[0]!r}?" if close else ""
     listed = names if len(names) <= LISTED else [*names[:LISTED], f"and {len(names) - LISTED} more"]
-    return f"unknown {what} (found {found!r}); known: {', '.join(listed) or 'none'}{meant}"
+    return f"unknown {what}{shown(found)}; known: {', '.join(listed) or 'none'}{meant}"
 
 
 Mistake = tuple[DataPath, str]
@@ -93,7 +94,7 @@ def mistakes_of(error: ValidationError) -> list[Mistake]:
 def _reworded(error: ValidationError, keys: tuple[str, ...]) -> list[Mistake]:
     # A list whose items are all wrong is called too short as well, which it is not.
     errors = [each for each in error.errors(include_url=False) if each["type"] != "too_short" or not each["input"]]
-    return [(each["loc"], _text(each, keys)) for each in errors]
+    return [(each["loc"], _text(each, keys)) for each in errors[:MOST_MISTAKES]]
 
 
 def _text(error: ErrorDetails, keys: tuple[str, ...]) -> str:
@@ -150,9 +151,23 @@ def read_by(read: Callable[[Any, Reading], Any], written_as: Any) -> WrapValidat
 
     def validate(value: Any, _: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         assert isinstance(info.context, Reading), "forms are validated with context=Reading(...)"
-        return read(value, info.context)
+        try:
+            return read(value, info.context)
+        except OSError as error:  # of a file that the value names: a name too long, a folder that we may not enter
+            raise ValueError(f"cannot be read ({error.strerror}){shown(value)}") from error
 
     return WrapValidator(validate, json_schema_input_type=written_as)
+
+
+def read_path(what: str, find: Callable[[str, Path], Any]) -> WrapValidator:
+    """Metadata of a field that is the path of `what`, which is found by the path as written and this file's folder."""
+
+    def read(value: Any, reading: Reading) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"must be the path of {what}, relative to this file")  # noqa: TRY004 - for pydantic
+        return find(value, reading.folder)
+
+    return read_by(read, str)
 
 
 def name_of(kind: Literal["links", "devices", "radios"]) -> Any:
@@ -160,13 +175,13 @@ def name_of(kind: Literal["links", "devices", "radios"]) -> Any:
     return Annotated[str, Field(json_schema_extra={PRESETS: kind})]
 
 
-def one_of(forms: Mapping[str, type[Form]], value: Any, reading: Reading) -> Any:
-    """Read a mapping as the form that its `kind` names; mistakes are those of that form alone."""
+def one_of(forms: Mapping[str, type[Form]], value: Any, reading: Reading, key: str = "kind") -> Any:
+    """Read a mapping as the form that its `kind` (or another key) names; mistakes are those of that form alone."""
     known = ", ".join(sorted(forms))
     if not isinstance(value, Mapping):
-        raise refusal([((), f"must be a mapping with a kind; known: {known}{shown(value)}")])
-    if "kind" not in value:
-        raise refusal([(("kind",), f"is required; known: {known}")])
-    if value["kind"] not in list(forms):  # a list: the value may be one that has no hash
-        raise refusal([(("kind",), unknown("kind", value["kind"], forms))])
-    return forms[value["kind"]].model_validate(value, context=reading)
+        raise refusal([((), f"must be a mapping with a {key}; known: {known}{shown(value)}")])
+    if key not in value:
+        raise refusal([((key,), f"is required; known: {known}")])
+    if value[key] not in list(forms):  # a list: the value may be one that has no hash
+        raise refusal([((key,), unknown(key, value[key], forms))])
+    return forms[value[key]].model_validate(value, context=reading)

@@ -9,12 +9,26 @@ from node_image.records import METRICS
 from orchestrator.forms.base import Form, unknown
 from orchestrator.plan import Expectation
 from orchestrator.quantities import unit_of
-from orchestrator.units import DURATION, ENERGY, SHARE, SIZE, Quantity
+from orchestrator.units import DURATION, ENERGY, RATE, SHARE, SIZE, Quantity
 
-_QUANTITIES: dict[str, Quantity] = {"J": ENERGY, "bytes": SIZE, "ratio": SHARE, "s": DURATION}
-_DERIVED = re.compile(r"wire_bytes|time_to_accuracy_\d{1,2}_s|test_top_\d+|test_accuracy_last_fifth_mean")
+_QUANTITIES: dict[str, Quantity] = {"J": ENERGY, "bytes": SIZE, "ratio": SHARE, "s": DURATION, "bit/s": RATE}
+_DERIVED = re.compile(
+    r"program\.[a-z0-9_]+|wire_bytes|(measured_energy_joules|energy_missing_s)\.[a-z0-9_-]+|time_to_accuracy_\d{1,2}_s|test_top_\d+|test_accuracy_(last_fifth_mean|own_mean|own_min)|spectral_gap(_in_clusters)?"
+)
 _STATISTIC = re.compile(r"(_device)?_(mean|min|max|p50|p95)(?=$|\.)|\.[a-z_]+$")
 _ALSO_KNOWN = ("wire_bytes", "time_to_accuracy_70_s", "test_top_3")
+
+
+def known_metric(metric: str) -> str:
+    """The metric as it is; ValueError if no summary can have it."""
+    if _DERIVED.fullmatch(metric) or _STATISTIC.sub("", metric) in METRICS:
+        return metric
+    raise ValueError(unknown("metric", metric, (*METRICS, *_ALSO_KNOWN)))
+
+
+def quantity_of_metric(metric: str) -> Quantity | None:
+    """How values of a metric are written; None for plain numbers."""
+    return _QUANTITIES.get(unit_of(metric))
 
 
 class Expect(Form):
@@ -27,16 +41,14 @@ class Expect(Form):
     @field_validator("metric")
     @classmethod
     def _known(cls, metric: str) -> str:
-        if _DERIVED.fullmatch(metric) or _STATISTIC.sub("", metric) in METRICS:
-            return metric
-        raise ValueError(unknown("metric", metric, (*METRICS, *_ALSO_KNOWN)))
+        return known_metric(metric)
 
     @field_validator("at_least", "at_most", mode="before", json_schema_input_type=str | float | None)
     @classmethod
     def _in_base_units(cls, value: Any, info: ValidationInfo) -> Any:
         if value is None or "metric" not in info.data:
             return None
-        quantity = _QUANTITIES.get(unit_of(info.data["metric"]))
+        quantity = quantity_of_metric(info.data["metric"])
         if quantity is not None:
             return quantity.parse(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -53,7 +65,7 @@ class Expect(Form):
 
     @field_serializer("at_least", "at_most")
     def _write(self, value: float | None) -> str | float | None:
-        quantity = _QUANTITIES.get(unit_of(self.metric))
+        quantity = quantity_of_metric(self.metric)
         return quantity.write(value) if quantity and value is not None else value
 
     def _written(self) -> tuple[str | float | None, str | float | None]:

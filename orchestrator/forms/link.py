@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, model_validator
 
-from orchestrator.forms.base import PRESETS, Form, Reading, name_of, read_by
+from orchestrator.forms.base import PRESETS, Form, Reading, name_of, read_by, read_path
 from orchestrator.forms.radio import RadioChoice
 from orchestrator.links.shape import BurstLoss, LinkShape
 from orchestrator.trace_files import FoundTrace, find_trace
@@ -45,15 +45,9 @@ Queue = Annotated[
 ]
 
 
-def _read_trace(value: Any, reading: Reading) -> FoundTrace:
-    if not isinstance(value, str):
-        raise ValueError("must be the path of a trace file, relative to this file")  # noqa: TRY004 - for pydantic
-    return find_trace(value, reading.folder)
-
-
 TraceFile = Annotated[
     FoundTrace,
-    read_by(_read_trace, str),
+    read_path("a trace file", find_trace),
     PlainSerializer(lambda trace: trace.ref.path, return_type=str),
 ]
 

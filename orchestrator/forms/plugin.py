@@ -5,14 +5,26 @@ units, with every default filled in, so that the plan says all.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import PlainSerializer, ValidationError
 
 from node_image import registry
+from node_image.data.arrival import ARRIVALS
 from node_image.parameters import REQUIRED, ParameterSpec
 from node_image.spec import Chosen, TaskSpec
-from orchestrator.forms.base import Mistake, Reading, mistakes_of, read_by, refusal, shown, unknown, written_name
+from orchestrator.forms.base import (
+    Mistake,
+    Reading,
+    mistakes_of,
+    read_by,
+    read_path,
+    refusal,
+    shown,
+    unknown,
+    written_name,
+)
 from orchestrator.units import DURATION, PER_SECOND, SHARE, SIZE, Quantity
 
 _QUANTITIES: dict[str, Quantity] = {"s": DURATION, "bytes": SIZE, "per_s": PER_SECOND, "ratio": SHARE}
@@ -45,6 +57,11 @@ def choose(kind: registry.Kind, value: Any, *, key: str = "name") -> Chosen:
         except ValueError as error:
             text = str(error)
             mistakes.append(((word,), text if "(found" in text or word not in written else text + shown(written[word])))
+    if not mistakes:
+        try:
+            registry.check(kind, name, parameters)  # what stands between them
+        except ValueError as error:
+            mistakes.append(((), str(error)))
     if mistakes:
         raise refusal(mistakes)
     return Chosen(name, parameters)
@@ -73,8 +90,15 @@ def write(kind: registry.Kind, chosen: Chosen, *, key: str = "name") -> dict[str
     return written
 
 
+OF_ANY_TASK = ("partition", "stream", "arrival", "classes", "public", "drift")
+
+
 def read_task(value: Any, _: Reading) -> TaskSpec:
-    """A task: its own parameters beside `partition` (iid unless said) and `stream` (all data there from the start)."""
+    """A task: its own parameters beside those that any task has.
+
+    `partition` (iid unless said), `stream` (all data there from the start), `arrival`, `classes` (all), `public`,
+    `drift`.
+    """
     written = {"name": value} if isinstance(value, str) else value
     if not isinstance(written, Mapping):
         raise refusal([((), f"must be a name or a mapping with a name{shown(value)}")])
@@ -83,7 +107,7 @@ def read_task(value: Any, _: Reading) -> TaskSpec:
     partition = Chosen("iid")
     stream_per_s: float | None = None
     try:
-        task = choose("task", {word: each for word, each in written.items() if word not in ("partition", "stream")})
+        task = choose("task", {word: each for word, each in written.items() if word not in OF_ANY_TASK})
     except ValidationError as error:
         mistakes += mistakes_of(error)
     try:
@@ -96,9 +120,47 @@ def read_task(value: Any, _: Reading) -> TaskSpec:
             raise ValueError("must be more than 0 samples/s")
     except ValueError as error:
         mistakes.append((("stream",), f"{error}{shown(written['stream'])}"))
+    arrival: Any = written.get("arrival", "as_split")
+    classes: Any = written.get("classes", [])
+    public: Any = written.get("public", 0)
+    if arrival not in ARRIVALS:
+        mistakes.append((("arrival",), unknown("word", arrival, ARRIVALS)))
+    if not isinstance(classes, list) or not all(_is_count(each) for each in classes):
+        mistakes.append((("classes",), f"must be a list of class numbers, from 0{shown(classes)}"))
+    elif len(classes) == 1 or len(set(classes)) < len(classes):
+        mistakes.append((("classes",), f"must be two or more different classes{shown(classes)}"))
+    if not _is_count(public):
+        mistakes.append((("public",), f"must be a number of samples{shown(public)}"))
+    drifts = _read_drifts(written.get("drift", []), mistakes)
     if mistakes:
         raise refusal(mistakes)
-    return TaskSpec(task.name, task.parameters, partition, stream_per_s)
+    return TaskSpec(
+        task.name,
+        task.parameters,
+        partition,
+        stream_per_s,
+        arrival=arrival,
+        classes=tuple(classes),
+        public=public,
+        drift=drifts,
+    )
+
+
+def _read_drifts(value: Any, mistakes: list[Mistake]) -> tuple[Chosen, ...]:
+    if not isinstance(value, list):
+        mistakes.append((("drift",), f"must be a list of drifts, each with a kind{shown(value)}"))
+        return ()
+    drifts = []
+    for index, each in enumerate(value):
+        try:
+            drifts.append(choose("drift", each, key="kind"))
+        except ValidationError as error:
+            mistakes += [(("drift", index, *path), text) for path, text in mistakes_of(error)]
+    return tuple(drifts)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def write_task(task: TaskSpec) -> dict[str, Any]:
@@ -107,6 +169,14 @@ def write_task(task: TaskSpec) -> dict[str, Any]:
     written["partition"] = write("partition", task.partition, key="kind")
     if task.stream_per_s is not None:
         written["stream"] = PER_SECOND.write(task.stream_per_s)
+    if task.arrival != "as_split":
+        written["arrival"] = task.arrival
+    if task.classes:
+        written["classes"] = list(task.classes)
+    if task.public:
+        written["public"] = task.public
+    if task.drift:
+        written["drift"] = [write("drift", each, key="kind") for each in task.drift]
     return written
 
 
@@ -135,6 +205,17 @@ def _field(kind: registry.Kind) -> tuple[Any, ...]:
 Algorithm = Annotated[Chosen, *_field("algorithm")]
 Model = Annotated[Chosen, *_field("model")]
 Rule = Annotated[Chosen, *_field("rule")]
+Selection = Annotated[Chosen, *_field("selection")]
+
+
+def _find_weights(written: str, folder: Path) -> str:
+    path = (folder / written).resolve()
+    if not path.is_file():
+        raise ValueError(f"there is no such file (looked for {path}); edgebed pretrain makes one")
+    return str(path)
+
+
+WeightsFile = Annotated[str, read_path("a safetensors file", _find_weights)]
 Task = Annotated[
     TaskSpec,
     read_by(read_task, str | dict[str, Any]),

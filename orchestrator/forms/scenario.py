@@ -11,32 +11,47 @@ from pydantic import (
     model_validator,
 )
 
-from orchestrator.forms.base import Count, FileName, Form, Name, Reading, read_by
+from orchestrator.forms.base import Count, FileName, Form, Name, Reading, read_by, refusal
 from orchestrator.forms.compare import CompareField
 from orchestrator.forms.expect import Expect
 from orchestrator.forms.fault import AnyFault
 from orchestrator.forms.link import AnyLink, Link, OneWay
-from orchestrator.forms.plugin import Algorithm, Model, Rule, Task
+from orchestrator.forms.plugin import Algorithm, Model, Rule, Selection, Task, WeightsFile
 from orchestrator.forms.profile import AnyProfile, ProfileForm
 from orchestrator.forms.topology import Topology
+from orchestrator.forms.traffic import TrafficForm
+from orchestrator.forms.workload import WorkloadForm
+from orchestrator.graph import End, Graph
+from orchestrator.plan import HostKind
 from orchestrator.seeds import derive
-from orchestrator.topology import COORDINATOR, HUB, End, Graph, build
-from orchestrator.units import Duration
+from orchestrator.topology import COORDINATOR, HUB, build
+from orchestrator.units import Duration, PerSecond, Share
 from orchestrator.written import Written
 
 MAX_DEVICES = 50_000
+SLOWEST = 1000
 NO_COORDINATOR = "none"
 RESERVED = (COORDINATOR, HUB)
 
 # Defaults as they would be written: they are read like the rest.
 _SERVER: Any = "server"
 _BACKPROP: Any = "backprop"
+_EVERYTHING: Any = "everything"
 _COORDINATOR: Any = {}
 _STAR: Any = {"kind": "star"}
+_NO_LEARNING: Any = None
 
 
 class DeviceGroup(Form):
-    """Devices that are alike: named `group-1`, `group-2`... unless `names` says otherwise."""
+    """Devices that are alike: named `group-1`, `group-2`... unless `names` says otherwise.
+
+    `phase_every`: a device's local phases begin at least so long after each other, as where it does other things as
+    well. With a `phase_spread` sigma each device has its own: that time, times a draw from lognormal(0, sigma).
+    `stream` takes the place of the task's: samples that arrive a second at each of these devices.
+    `host`: what these devices live in on an emulated network; without it, what the substrate has by itself (mininet a
+    process, docker a container). Simulation and boards have no use for it.
+    `cpu_share` of one core of this machine bounds the programs of a workload on each of these devices.
+    """
 
     group: Name
     count: Annotated[Count, Field(le=MAX_DEVICES)] | None = None
@@ -44,6 +59,11 @@ class DeviceGroup(Form):
     link: AnyLink | None = None
     link_up: OneWay | None = None
     link_down: OneWay | None = None
+    stream_per_s: Annotated[PerSecond, Field(gt=0)] | None = None
+    phase_every_s: Duration = 0.0
+    phase_spread: Annotated[float, Field(ge=0, le=3)] = 0.0
+    host: HostKind | None = None
+    cpu_share: Annotated[Share, Field(gt=0)] | None = None
     profile: AnyProfile  # after the link, whose radio it takes over
 
     @field_validator("group")
@@ -85,10 +105,14 @@ class DeviceGroup(Form):
 
 
 class CoordinatorForm(Form):
-    """The coordinator: its device profile, and its link if the way to it is shared by all devices."""
+    """The coordinator: its device profile, its link if the way to it is shared by all devices; `host` and `cpu_share`
+    as a group's.
+    """
 
     profile: AnyProfile = Field(default=_SERVER, validate_default=True)
     link: AnyLink | None = None
+    host: HostKind | None = None
+    cpu_share: Annotated[Share, Field(gt=0)] | None = None
 
 
 def _read_coordinator(value: Any, reading: Reading) -> CoordinatorForm | str:
@@ -108,6 +132,15 @@ class Learning(Form):
     model: Model
     algorithm: Algorithm
     rule: Rule = Field(default=_BACKPROP, validate_default=True)
+    selection: Selection = Field(default=_EVERYTHING, validate_default=True)
+    initial: WeightsFile | None = None
+
+
+def _read_learning(value: Any, reading: Reading) -> Learning | None:
+    return None if value is None else Learning.model_validate(value, context=reading)
+
+
+LearningField = Annotated[Learning, read_by(_read_learning, Learning | None)]
 
 
 def ends_of(groups: Iterable[DeviceGroup]) -> tuple[End, ...]:
@@ -118,23 +151,38 @@ def ends_of(groups: Iterable[DeviceGroup]) -> tuple[End, ...]:
 
 
 class Scenario(Form):
-    """One scenario. `load_scenario` makes it; `orchestrator.plan.make_plan` decides it."""
+    """One scenario. `load_scenario` makes it; `orchestrator.plan.make_plan` decides it.
+
+    Its nodes do what `learning` says, or run the programs of `workload`. With `slow_down` a run in real time takes so
+    many times longer, and all figures stay the scenario's: a small machine can stand for more devices (docs/slow-down).
+    """
 
     name: FileName
     about: str = ""
     substrate: Literal["auto", "simulation", "mininet", "docker", "ssh"] = "auto"
     shaper: Literal["auto", "delay_line", "netem"] = "auto"
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 1
+    slow_down: Annotated[float, Field(ge=1, le=SLOWEST, allow_inf_nan=False)] = 1.0
     stop_after_s: Annotated[Duration, Field(gt=0)]
     devices: Annotated[tuple[DeviceGroup, ...], Field(min_length=1)]
     coordinator: Coordinator = Field(default=_COORDINATOR, validate_default=True)
     topology: Topology = Field(default=_STAR, validate_default=True)
-    learning: Learning
+    workload: WorkloadForm | None = None
+    learning: LearningField = Field(default=_NO_LEARNING, validate_default=True)  # None where there is a workload
+    traffic: tuple[TrafficForm, ...] = ()
     faults: tuple[AnyFault, ...] = ()
     expect: tuple[Expect, ...] = ()
     compare: CompareField | None = None
     _written: Written = PrivateAttr()
     _reading: Reading = PrivateAttr()
+
+    @field_validator("learning")
+    @classmethod
+    def _one_of_two(cls, learning: Learning | None, info: ValidationInfo) -> Learning | None:
+        if "workload" in info.data and (learning is None) == (info.data["workload"] is None):
+            text = "is required (or workload)" if learning is None else "give learning or workload, not both"
+            raise refusal([((), text)])
+        return learning
 
     def came_from(self, written: Written, reading: Reading) -> None:
         """Remember how it was written and in which surroundings: `compare` needs both to make its variants."""
@@ -156,6 +204,12 @@ class Scenario(Form):
         return ends_of(self.devices)
 
     @property
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """Nodes by what traffic may call them: each by its own name, devices by their group's too."""
+        names = [*([COORDINATOR] if self.coordinator_end is not None else []), *(end.name for end in self.ends)]
+        return {group.group: group.device_names for group in self.devices} | {name: (name,) for name in names}
+
+    @property
     def coordinator_end(self) -> End | None:
         """The coordinator with its own link, or None where there is no coordinator."""
         if isinstance(self.coordinator, str):
@@ -164,4 +218,4 @@ class Scenario(Form):
 
     def graph(self, seed: int) -> Graph:
         """Who is linked to whom; raises TopologyError."""
-        return build(self.topology, self.ends, self.coordinator_end, derive(seed, "topology"))
+        return build(self.topology, self.ends, self.coordinator_end, derive(seed, "topology"), self.stop_after_s)

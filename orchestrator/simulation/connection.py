@@ -64,10 +64,17 @@ class End:
 
     def close(self) -> None:
         """Close this end, and tell the other with a packet that may be lost."""
+        self._end(HEADER_BYTES)
+
+    def reset(self) -> None:
+        """As `close`, by a reset."""
+        self._end(RESET_BYTES)
+
+    def _end(self, size_bytes: int) -> None:
         if self.is_open:
             self._shut()
             other = self._connection.other(self)
-            self._connection.network.send(Packet(HEADER_BYTES, other.lose), self.route)
+            self._connection.network.send(Packet(size_bytes, other.lose), self.route)
 
     def lose(self) -> None:
         """The connection is gone: a reset came, or nothing for too long."""

@@ -5,7 +5,7 @@ packets. A train is offered to a link when its first packet gets there, and take
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.links.link import Link
 from orchestrator.links.routes import Routes
@@ -167,6 +167,7 @@ class Network:
     def _arrive(self, train: Train) -> None:
         train.handle = None
         if train.route.blocked:
+            train.route.links[-1].take_back(train.packets, train.size_bytes, "partition")
             train.vanished()
             return
         self.count(train.route.target.received, train.first_s, train.last_s, train.size_bytes)
@@ -216,12 +217,29 @@ class Network:
             route.blocked = pair in pairs
 
     def counts(self) -> dict[str, LinkCount]:
-        """Counters of every link, by id."""
-        return {name: link.count() for name, link in self._links.items()}
+        """Counters of every link, by id. A train counts as arrived at once; until it has, it is in flight."""
+        held: dict[Link, tuple[int, int]] = {}
+        for step in self.loop.scheduled():
+            train = step[3]
+            if isinstance(train, Train) and train.handle is step:
+                link = train.route.links[train.hop - 1]
+                packets, size_bytes = held.get(link, (0, 0))
+                held[link] = (packets + train.packets, size_bytes + train.size_bytes)
+        return {name: _less(link.count(), *held.get(link, (0, 0))) for name, link in self._links.items()}
 
     def traffic(self) -> dict[str, list[tuple[int, int, int]]]:
         """Per node: (bin, bytes sent, bytes received), as `Traffic.rows`."""
         return {name: traffic.rows() for name, traffic in self._traffic.items()}
+
+
+def _less(count: LinkCount, packets: int, size_bytes: int) -> LinkCount:
+    return replace(
+        count,
+        delivered_packets=count.delivered_packets - packets,
+        delivered_bytes=count.delivered_bytes - size_bytes,
+        in_flight_packets=packets,
+        in_flight_bytes=size_bytes,
+    )
 
 
 def _trace(shape: LinkShape) -> Trace | None:

@@ -13,9 +13,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-import numpy as np
-
-from node_image.handshake import DEADLINE_S, KIND, NONCE_BYTES
+from node_image.handshake import DEADLINE_S, KIND, NONCE_BYTES, answer_body, hello_body
 from node_image.message import frame_bytes
 from node_image.outbox import LIMIT_BYTES
 from node_image.runtime import Body, Message
@@ -26,8 +24,7 @@ from orchestrator.simulation.life import Life
 from orchestrator.simulation.switchboard import Switchboard
 
 RUN_ID = "0" * 16  # as long as a real one: a hello frame holds it
-_NONCE = np.zeros(NONCE_BYTES, np.uint8)
-ANSWER_BYTES = frame_bytes(KIND, {"nonce": _NONCE})
+ANSWER_BYTES = frame_bytes(KIND, answer_body(1, bytes(NONCE_BYTES)))
 CONFIRM_BYTES = frame_bytes(KIND, {})
 
 
@@ -39,6 +36,7 @@ class Frame:
     body: Body
     size_bytes: int
     is_made: bool = False
+    is_untold: bool = False  # its sender's records are none of the run's
 
 
 class Channel:
@@ -82,7 +80,7 @@ class Peers:
         record: Callable[..., None],
     ) -> None:
         self._name = spec.name
-        self._coordinator = spec.coordinator
+        self._dials = spec.dials
         self._board = board
         self._loop = board.network.loop
         self._life = life
@@ -90,8 +88,11 @@ class Peers:
         self._record = record
         self._channels = {peer.name: Channel(peer.name) for peer in spec.peers}
         self._ends: dict[End, Callable[[], None]] = {}  # and what follows when one is lost
+        self._hear: dict[End, Callable[[object], None]] = {}  # what to do with the next item that comes
+        self._unread: dict[Frame, str] = {}  # what has arrived and was not taken in yet, and who sent it
         self._tasks: list[asyncio.Task[None]] = []
         self._chance = Random(f"{spec.seed} back-off")
+        self.is_superseded = False  # another life has the node's name: what it says is no word of the run's
 
     def listen(self) -> None:
         """From here on peers may connect."""
@@ -100,7 +101,7 @@ class Peers:
     def dial(self) -> None:
         """Begin to connect to every peer that is ours to dial, and to watch round-trip times."""
         for channel in self._channels.values():
-            if self._is_ours_to_dial(channel.peer):
+            if self._dials(channel.peer):
                 self._spawn(self._keep_connected(channel), f"{self._name} to {channel.peer}")
         self._spawn(self._watch_rtt(), f"round-trip times of {self._name}")
 
@@ -117,24 +118,39 @@ class Peers:
 
     def close(self) -> int:
         """Close all connections, as the kernel does for a process that ends; returns how many there were."""
-        if self._board.listening.get(self._name) is self:
-            del self._board.listening[self._name]
+        self.stop_listening()
         for task in self._tasks:
             task.cancel()
         ends = list(self._ends)
         for end in ends:
             end.close()
+        for frame, peer in self._unread.items():
+            self._board.lost(peer, self._name, frame)
         return len(ends)
+
+    def stop_listening(self) -> None:
+        """From here on peers may connect no more."""
+        if self._board.listening.get(self._name) is self:
+            del self._board.listening[self._name]
+
+    def reset(self, peer: str | None = None) -> int:
+        """End connections in use (one peer's alone, if one is given) by a reset; who dials dials again; how many."""
+        mine = [channel for channel in self._channels.values() if peer in (None, channel.peer)]
+        ends = [channel.end for channel in mine if channel.end is not None]
+        for end in ends:
+            end.reset()
+            self._ends[end]()
+        return len(ends)
+
+    @property
+    def open(self) -> int:
+        """Connections in use."""
+        return sum(channel.end is not None for channel in self._channels.values())
 
     @property
     def waiting(self) -> int:
         """Messages that no connection has taken yet."""
         return sum(len(channel.outbox) for channel in self._channels.values())
-
-    def _is_ours_to_dial(self, peer: str) -> bool:
-        if self._coordinator in (peer, self._name):
-            return peer == self._coordinator
-        return self._name < peer
 
     async def _keep_connected(self, channel: Channel) -> None:
         failures = 0
@@ -180,7 +196,7 @@ class Peers:
             decide(False)
 
         self._hold(end, channel, ended)
-        end.on_item = lambda _: self._life.run(decide, True)
+        self._hear[end] = lambda _: decide(True)
         end.outgoing.write(_hello_bytes(self._name, peer), None)
         deadline = self._loop.call_later(DEADLINE_S, self._too_late, end)
         await recognised
@@ -197,17 +213,17 @@ class Peers:
         self._hold(end, channel, lambda: None)
         deadline = self._loop.call_later(DEADLINE_S, self._too_late, end)
 
-        def greeted() -> None:
+        def greeted(_: object) -> None:
             if end.is_open:
-                end.on_item = lambda _: self._life.run(confirmed)
+                self._hear[end] = confirmed
                 end.outgoing.write(ANSWER_BYTES, None)
 
-        def confirmed() -> None:
+        def confirmed(_: object) -> None:
             deadline.cancel()
             if end.is_open:
                 self._carry(channel, end, ANSWER_BYTES, _hello_bytes(peer, self._name) + CONFIRM_BYTES)
 
-        end.on_item = lambda _: self._life.run(greeted)
+        self._hear[end] = greeted
 
     def _too_late(self, end: End) -> None:
         """The handshake did not end in time."""
@@ -220,6 +236,7 @@ class Peers:
             on_lost()
 
         self._ends[end] = lost
+        end.on_item = lambda item: self._arrived(end, channel.peer, item)
         end.on_lost = lambda: self._life.run(lost)
 
     def _drop(self, end: End) -> None:
@@ -230,6 +247,7 @@ class Peers:
 
     def _forget(self, end: End, channel: Channel) -> None:
         self._ends.pop(end, None)
+        self._hear.pop(end, None)
         if channel.end is end:
             channel.end = None
             if channel.handing_over:  # never sent again: the peer may have all of it
@@ -241,7 +259,7 @@ class Peers:
         if channel.end is not None:
             self._drop(channel.end)
         channel.end = end
-        end.on_item = lambda item: self._life.run(self._receive, channel, item)
+        self._hear[end] = lambda item: self._receive(channel, item)
         self._record("sent_payload_bytes", sent_bytes, kind=KIND, peer=channel.peer)
         self._record("received_payload_bytes", received_bytes, kind=KIND, peer=channel.peer)
         self._record_rtt(channel)
@@ -260,11 +278,22 @@ class Peers:
             if end.outgoing.is_full:
                 break
             frame = channel.take()
+            frame.is_untold = self.is_superseded
             self._record("sent_payload_bytes", frame.size_bytes, kind=frame.kind, peer=channel.peer)
             end.outgoing.write(frame.size_bytes, frame)
         if end is not None and end.is_open and end.outgoing.is_full:
             channel.handing_over = True
             end.outgoing.when_room(lambda: self._life.run(self._send_all, channel))
+
+    def _arrived(self, end: End, peer: str, item: object) -> None:
+        """The kernel has an item. What it is to the node shows when that reads it: a frozen one does so later."""
+        if isinstance(item, Frame):
+            self._unread[item] = peer
+        self._life.run(self._heard, end, item)
+
+    def _heard(self, end: End, item: object) -> None:
+        if end in self._hear:
+            self._hear[end](item)
 
     def _receive(self, channel: Channel, item: object) -> None:
         if isinstance(item, Frame):
@@ -272,6 +301,9 @@ class Peers:
 
     def _take_in(self, what: tuple[str, Frame]) -> None:
         peer, frame = what
+        del self._unread[frame]
+        if self.is_superseded:
+            self._board.lost(peer, self._name, frame)  # for the run it is
         self._record("received_payload_bytes", frame.size_bytes, kind=frame.kind, peer=peer)
         self._deliver(Message(frame.kind, peer, frame.body, frame.size_bytes))
 
@@ -293,4 +325,4 @@ class Peers:
 @cache
 def _hello_bytes(dialer: str, listener: str) -> int:
     """Size of the first frame, which holds both names."""
-    return frame_bytes(KIND, {"run": RUN_ID, "node": dialer, "to": listener, "nonce": _NONCE})
+    return frame_bytes(KIND, hello_body(RUN_ID, dialer, listener, 1, bytes(NONCE_BYTES)))

@@ -37,6 +37,10 @@ class Receiver:
         self._end = end
         self._items.append((end, item))
 
+    def undelivered(self) -> list[object]:
+        """What was written and has not been delivered."""
+        return [item for _, item in self._items]
+
     def expect_flight(self, flight: Flight) -> None:
         """The sender has sent segments for the first time."""
         self._incoming.append(flight)
@@ -45,6 +49,7 @@ class Receiver:
         """Segments come in from now until `flight.last_s`."""
         if not self.is_open:
             self._stream.ends.refused(self._stream)
+            self._stream.unanswered(flight)  # the reset that goes back may be lost: then it is sent again in time
             return
         self._stream.ends.heard(self._stream, at_sender=False)
         now_s = self._loop.now

@@ -10,6 +10,7 @@ from node_image.recorder import FLUSH_S
 from orchestrator.simulation.virtual_time import VirtualTimeLoop
 from orchestrator.substrates.base import NodeExit, NodeLine
 
+_JSON = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make one for every text
 _Fact = tuple[str, float, str, float, Mapping[str, str]]  # a record that is no line yet: node, t, metric, value, labels
 
 
@@ -65,4 +66,4 @@ def line_of(t: float, metric: str, value: float, labels: Mapping[str, str]) -> s
 
 @lru_cache(maxsize=65536)
 def _labels(labels: tuple[tuple[str, str], ...]) -> str:
-    return json.dumps(dict(sorted(labels)), separators=(",", ":"))
+    return _JSON.encode(dict(sorted(labels)))

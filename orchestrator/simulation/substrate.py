@@ -10,28 +10,36 @@ import gc
 import json
 import traceback
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from node_image import checkpoint, learner
-from node_image.data.folder import DataNotFoundError
-from node_image.data.partition import PartitionError
-from node_image.node import evaluate_finally, run_node
-from orchestrator.errors import RunBrokeError
+from node_image import checkpoint, learner, plugins
+from node_image.node import evaluate_finally, fingerprint, run_node
+from node_image.orders import ORDERS
+from node_image.outcomes import UnfitError
+from orchestrator.errors import RunBrokeError, UsageError
+from orchestrator.exhausted import in_words
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import DirectedLink, Plan, PlannedNode
 from orchestrator.receipt import Check
+from orchestrator.simulation.background import Background
+from orchestrator.simulation.disk import VirtualDisk
 from orchestrator.simulation.life import Life
 from orchestrator.simulation.network import Network
-from orchestrator.simulation.runtime import Disk, SimRuntime
-from orchestrator.simulation.said import Said
+from orchestrator.simulation.peers import Frame
+from orchestrator.simulation.runtime import SimRuntime
+from orchestrator.simulation.said import Said, line_of
 from orchestrator.simulation.switchboard import Switchboard
 from orchestrator.simulation.virtual_time import VirtualTimeLoop
-from orchestrator.substrates.base import LinkCount, NodeExit, NodeLine, NodeUse
+from orchestrator.substrates import SUBSTRATES
+from orchestrator.substrates.base import LinkCount, NodeExit, NodeLine, NodeUse, Resource
+from orchestrator.substrates.superseded import STOPPED, attempts
 
 KILLED = -9
+TERMINATED = 15  # SIGTERM
 # Python's ordinary (700, 10, 10) would search through all that is under way, again and again: a fifth of the time.
 COLLECTION = (200_000, 20, 20)
 
@@ -50,13 +58,15 @@ class _Placed:
     """A node through all its lives. `busy_s` and `throttled_s` are those of past lives."""
 
     planned: PlannedNode
-    disk: Disk = field(default_factory=Disk)
+    disk: VirtualDisk = field(default_factory=VirtualDisk)
     present: _Present | None = None
     factor: float = 1.0
     busy_s: float = 0.0
     throttled_s: float = 0.0
     busy_at_freeze_s: float = 0.0
     last_words: str = ""
+    superseded: _Present | None = None  # a life that another has taken the place of
+    tried: list[str] = field(default_factory=list)  # what that one recorded since
 
     def use(self) -> NodeUse:
         """What it has used so far."""
@@ -65,14 +75,14 @@ class _Placed:
             life = self.present.life
             life.account()
             busy_s, throttled_s = busy_s + life.busy_s, throttled_s + life.throttled_s
-        return NodeUse(busy_s, busy_s, throttled_s, memory_bytes=0, share=None)
+        return NodeUse(busy_s, busy_s, throttled_s, memory_bytes=0, share=None, slowed_s=throttled_s)
 
 
 class Simulation:
     """A substrate on the virtual clock; to be used on a `VirtualTimeLoop`. Needs nothing of the machine."""
 
     def __init__(self, plan: Plan, directory: Path) -> None:
-        self.can = frozenset({"kill", "restart", "pause", "cpu", "shape", "block"})
+        self.can = SUBSTRATES["simulation"].can
         self._plan = plan
         self._directory = directory
         self._placed = {node.name: _Placed(node) for node in plan.nodes}
@@ -87,11 +97,14 @@ class Simulation:
         self._collection = gc.get_threshold()
         gc.set_threshold(*COLLECTION)
         self._network = Network(self._plan, self._loop)
-        self._board = Switchboard(self._network, self._plan.seed)
+        self._board = Switchboard(self._network, self._plan.seed, self._lost)
+        self._background = Background(self._plan, self._network, self._loop)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         for placed in self._placed.values():
+            if placed.superseded is not None:
+                await self.end_superseded(placed.planned)
             if placed.present is not None:
                 self._end(placed, KILLED, asked=True)
         self._said.close()
@@ -112,14 +125,18 @@ class Simulation:
             raise RunBrokeError(f"{node.name} runs already: stop or kill it before it is started again")
         try:
             built = learner.build(node.spec)
-        except (DataNotFoundError, PartitionError):
-            raise  # the scenario asks for what the data lack: nothing broke
+        except UnfitError:
+            raise  # the scenario asks for what does not fit together: nothing broke
         except Exception as error:
-            raise RunBrokeError(f"{node.name}: its learner could not be built: {error}") from error
+            mistake = plugins.find_mistake(error)
+            if mistake is not None and not self._begun:
+                raise UsageError(f"{node.name}: {mistake}") from error  # nothing has run
+            why = mistake or in_words(error) or error
+            raise RunBrokeError(f"{node.name}: its learner could not be built: {why}") from error
         life = Life(self._loop)
         life.slow(placed.factor)
         tell = partial(self._said.record, node.name)
-        runtime = SimRuntime(node.spec, built, self._board, life, placed.disk, tell)
+        runtime = SimRuntime(node.spec, built, self._board, life, placed.disk, tell, partial(self._event, node))
         placed.present = _Present(life, runtime)
         runtime.listen()
         self._event(node, "ready")
@@ -130,6 +147,7 @@ class Simulation:
         """All nodes set to work, at virtual time 0."""
         self._begun = True
         self._network.begin()
+        self._background.begin()
         for placed in self._placed.values():
             if placed.present is not None:
                 self._set_to_work(placed)
@@ -147,16 +165,21 @@ class Simulation:
         try:
             ending = await run_node(present.runtime, node.spec)
         except Exception as error:
-            placed.last_words = "".join(traceback.format_exception(error))
+            if placed.present is not present:
+                return  # it has been superseded, and what becomes of it is no matter of the run's
+            placed.last_words = plugins.last_words(error, self.now(), str(present.runtime.progress))
             self._event(node, "failed", error=traceback.format_exception_only(error)[-1].strip())
             present.task = None
             self._end(placed, 1, asked=False)
         else:
-            self._event(node, "finished", reason=ending)
+            if placed.present is present:
+                self._event(node, "finished", reason=ending)
 
     async def ask(self, node: PlannedNode, command: dict[str, Any]) -> dict[str, Any]:
-        """Refused: simulated links are what the plan says, there is nothing to probe."""
-        raise RunBrokeError(f"simulation: {node.name} cannot be asked to {command['do']!r}; 'ask' is not in `can`")
+        """Give a node an order. Probes are refused: simulated links are what the plan says."""
+        if command["do"] not in ORDERS:
+            raise RunBrokeError(f"simulation: {node.name} cannot be asked to {command['do']!r}; 'ask' is not in `can`")
+        return await ORDERS[command["do"]](self._living(self._placed[node.name]).runtime, command)
 
     async def stop(self, node: PlannedNode) -> None:
         """End a node gracefully: it evaluates a last time, at no cost. A frozen one is killed."""
@@ -173,6 +196,7 @@ class Simulation:
             present.task = None
             present.runtime.stop_clock()
             await evaluate_finally(present.runtime)
+            self._event(node, "model", **fingerprint(present.runtime.learner))
         present.runtime.count_waiting()
         self._end(placed, 0, asked=True)
 
@@ -183,6 +207,78 @@ class Simulation:
             return f"{node.name}: had ended before"
         connections = self._end(placed, KILLED, asked=True)
         return f"{node.name}: ended by signal 9, {connections} connections closed with it"
+
+    async def terminate(self, node: PlannedNode, grace_s: float) -> str:
+        """End its part of the algorithm, then the node, as SIGTERM does, once the checkpoint being written is."""
+        placed = self._placed[node.name]
+        present = placed.present
+        if present is None:
+            return f"{node.name}: had ended before"
+        self._event(node, "told_to_end", signal=TERMINATED)
+        if present.task is not None:
+            present.task.cancel()
+            await asyncio.gather(present.task, return_exceptions=True)
+            present.task = None
+        began_s = self.now()
+        if not await present.runtime.has_saved(grace_s):
+            self._end(placed, KILLED, asked=True)
+            return f"{node.name}: lived on for its grace of {grace_s:g} s after SIGTERM and was killed"
+        present.runtime.count_waiting()
+        connections = self._end(placed, 128 + TERMINATED, asked=True)
+        return (
+            f"{node.name}: ended {self.now() - began_s:.3f} s after SIGTERM (exit status {128 + TERMINATED}), "
+            f"within its grace of {grace_s:g} s; {connections} connections closed with it"
+        )
+
+    async def supersede(self, node: PlannedNode, after_s: float) -> str:
+        """Freeze its life and begin another in its place."""
+        placed = self._placed[node.name]
+        old = self._living(placed)
+        old.life.freeze()
+        old.runtime.supersede(lambda *record: placed.tried.append(line_of(*record)))
+        placed.superseded, placed.present = old, None
+        placed.busy_s += old.life.busy_s
+        placed.throttled_s += old.life.throttled_s
+        self._said.put(NodeExit(node.name, STOPPED, True, ""))
+        await asyncio.sleep(after_s)
+        await self.start(node)
+        return f"{node.name}: frozen, and another life has taken its place"
+
+    async def release_superseded(self, node: PlannedNode) -> str:
+        """Let the first life go on beside the other."""
+        old = self._placed[node.name].superseded
+        if old is None:
+            raise RunBrokeError(f"{node.name} has no superseded life")
+        old.life.thaw()
+        return f"{node.name}: both live"
+
+    async def end_superseded(self, node: PlannedNode) -> str:
+        """End the first life; what it tried."""
+        placed = self._placed[node.name]
+        old, placed.superseded = placed.superseded, None
+        if old is None:
+            return f"{node.name}: has no superseded life"
+        old.life.end()
+        if old.task is not None:
+            old.task.cancel()
+        old.runtime.close()
+        return attempts(node.name, placed.tried)
+
+    def runs(self, node: PlannedNode) -> bool:
+        """Whether it has a life now."""
+        return self._placed[node.name].present is not None
+
+    async def limit(self, node: PlannedNode, resource: Resource, most: int | None) -> str:
+        """Its disk is modelled. What else there is belongs to the process of which all nodes are tasks: refused."""
+        if resource == "disk":
+            kept = self._placed[node.name].disk
+            kept.full = most is not None
+            return f"{node.name}: {'nothing more can be written' if kept.full else 'there is room again'}"
+        raise RunBrokeError(f"simulation: {node.name} has no {resource} of its own to limit; not in `can`")
+
+    async def tear(self, node: PlannedNode) -> str:
+        """Lose its newest checkpoint."""
+        return f"{node.name}: {self._placed[node.name].disk.tear()}"
 
     def _end(self, placed: _Placed, returncode: int, *, asked: bool) -> int:
         """End a life; returns how many connections it had."""
@@ -257,6 +353,14 @@ class Simulation:
         self._board.settle()
         return self._network.traffic()
 
+    async def background(self) -> dict[str, tuple[int, int]]:
+        """The part of it that is not the run's own."""
+        return self._background.bytes_by_node()
+
+    def metered(self, *_: object) -> AbstractAsyncContextManager[None]:
+        """None: nothing of it is a machine."""
+        return nullcontext()
+
     def output(self) -> AsyncIterator[NodeLine | NodeExit]:
         """Lines and exits of all nodes, in the order in which they came about."""
         return aiter(self._said)
@@ -277,6 +381,14 @@ class Simulation:
     async def fidelity(self) -> list[Check]:
         """Nothing can be late on a virtual clock: there is nothing to watch."""
         return []
+
+    def _lost(self, sender: str, receiver: str, item: object) -> None:
+        """A message will never be read: what no sender on a real network can know, its records say here."""
+        if isinstance(item, Frame) and not item.is_untold:
+            labels = {"kind": item.kind, "peer": receiver}
+            present = self._placed[sender].present
+            tell = partial(self._said.record, sender) if present is None else present.runtime.pass_on
+            tell(self.now(), "lost_payload_bytes", item.size_bytes, labels)
 
     def _event(self, node: PlannedNode, event: str, **details: Any) -> None:
         line = json.dumps({"event": event, "t": self.now(), **details}, separators=(",", ":"))

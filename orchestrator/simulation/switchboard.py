@@ -1,5 +1,6 @@
 """The switchboard: who listens, and every connection there is, for all nodes of a simulation."""
 
+from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
@@ -13,6 +14,10 @@ from orchestrator.simulation.network import Network
 NOTHING: Array = np.empty(0)
 
 
+def _ignore(sender: str, receiver: str, item: object) -> None:
+    """Nobody wants to know."""
+
+
 class Listener(Protocol):
     """A living node, which others may dial."""
 
@@ -21,10 +26,14 @@ class Listener(Protocol):
 
 
 class Switchboard:
-    """What all nodes share: the network, who listens, and the connections there are."""
+    """What all nodes share: the network, who listens, and the connections there are.
 
-    def __init__(self, network: Network, seed: int) -> None:
+    `lost` is told of every message that was sent and will never be read: sender, receiver, and what was sent.
+    """
+
+    def __init__(self, network: Network, seed: int, lost: Callable[[str, str, object], None] = _ignore) -> None:
         self.network = network
+        self.lost = lost
         self.rng = Random(f"{seed} transport")
         self.listening: dict[str, Listener] = {}
         self.connections: dict[Connection, None] = {}  # a set that keeps its order
@@ -55,3 +64,6 @@ class Switchboard:
 
     def _forget(self, connection: Connection) -> None:
         self.connections.pop(connection, None)
+        for end, other in ((connection.dialer, connection.listener), (connection.listener, connection.dialer)):
+            for item in end.outgoing.receiver.undelivered():
+                self.lost(end.name, other.name, item)

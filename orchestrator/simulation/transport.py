@@ -29,6 +29,8 @@ FLIGHT_SHARE = 1 / 16
 USER_TIMEOUT_S = 5.0
 PROBE_SLACK_S = 0.008  # two ticks of the kernel's clock
 LONE_PROBE_SLACK_S = 0.2  # with one segment under way its acknowledgement may be a delayed one
+MOST_RTO_S = 120.0  # as Linux has it (TCP_RTO_MAX)
+MOST_DOUBLINGS = 10  # of the shortest timeout, which is then longer than that
 
 
 class Ends:
@@ -229,7 +231,7 @@ class Stream:
             return
         window = self.window
         if self._backoff:
-            wait_s = window.rto_s * 2 ** (self._backoff - 1)
+            wait_s = min(MOST_RTO_S, window.rto_s * 2 ** min(self._backoff - 1, MOST_DOUBLINGS))
         else:
             slack_s = LONE_PROBE_SLACK_S if self._in_flight == 1 else PROBE_SLACK_S
             wait_s = min(2 * window.srtt_s + slack_s, window.rto_s)
@@ -241,7 +243,7 @@ class Stream:
         if not self._outstanding or not self._outstanding[-1].silent:
             return  # the last one's acknowledgement is on its way, and will tell of all
         now_s = self._loop.now
-        if now_s - self._heard_s >= USER_TIMEOUT_S:
+        if now_s >= self._heard_s + USER_TIMEOUT_S:  # summed as the timer's instant is: a difference may round below
             self.ends.silent(self)
             return
         if self._backoff == 1:

@@ -14,7 +14,7 @@ import signal
 from asyncio.base_events import BaseEventLoop
 from asyncio.events import Handle, TimerHandle
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import Context
 from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
@@ -77,6 +77,10 @@ class VirtualTimeLoop(BaseEventLoop):
         step = [when, self._sequence, call, argument]
         heapq.heappush(self._timers, step)
         return step
+
+    def scheduled(self) -> Iterator[Step]:
+        """All that is to happen later, in no order."""
+        return (step for step in self._timers if not _is_void(step))
 
     def cancel(self, step: Step) -> None:
         """Let a step not happen."""
