@@ -3,10 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from orchestrator import quantities
+
 Summary = Mapping[str, float | None]
 
 BEFORE_TIME = ("test_accuracy",)
 AFTER_TIME = ("sent_payload_bytes", "sent_wire_bytes", "energy_joules", "round_s", "update_age_s")
+MEASURED = "measured_energy_joules."
+OWN = re.compile(r"program\.(?!.*_(mean|p50|p95)$).*")  # what the programs of a workload have told
 TIME_TO = re.compile(r"time_to_accuracy_(\d+)_s")
 
 
@@ -19,7 +23,9 @@ def headlines(summaries: Sequence[Summary]) -> list[str]:
     def measured(metrics: Sequence[str]) -> list[str]:
         return [metric for metric in metrics if any(summary.get(metric) is not None for summary in summaries)]
 
-    return [*measured(BEFORE_TIME), *_times(summaries), *measured(AFTER_TIME)]
+    meters = sorted({metric for summary in summaries for metric in summary if metric.startswith(MEASURED)})
+    own = sorted({metric for summary in summaries for metric in summary if OWN.fullmatch(metric)})
+    return [*measured(BEFORE_TIME), *_times(summaries), *measured(AFTER_TIME), *measured(meters), *measured(own)]
 
 
 def short_labels(labels: Sequence[str]) -> list[str]:
@@ -28,13 +34,31 @@ def short_labels(labels: Sequence[str]) -> list[str]:
     if len({tuple(word.partition("=")[0] for word in each) for each in words}) != 1 or "=" not in labels[0]:
         return list(labels)
     varying = [column for column in zip(*words, strict=True) if len(set(column)) > 1]
-    short = [" ".join(map(_short_word, each)) for each in zip(*varying, strict=True)]
-    return short or [" ".join(map(_short_word, each)) for each in words]
+    short = [" ".join(map(short_word, each)) for each in zip(*varying, strict=True)]
+    return short or [" ".join(map(short_word, each)) for each in words]
 
 
-def _short_word(word: str) -> str:
+def mean_with_interval(metric: str, values: Sequence[float | None]) -> str:
+    """A figure over the seeds: the mean and half of its 95 % confidence interval; `-` where a seed lacks it."""
+    from analysis.statistics import mean  # scipy takes half a second to import, and a single run needs none
+
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return "-"
+    found = mean(known)
+    half = "" if found.high is None else f" ± {quantities.of_metric(metric, found.high - found.mean)}"
+    return quantities.of_metric(metric, found.mean) + half
+
+
+def family(label: str) -> str:
+    """A run's label without its seed: runs that differ by the seed alone share a colour."""
+    return re.sub(r"[\s,;]*\bseed=\d+\b", "", label).strip() or label
+
+
+def short_word(word: str) -> str:
+    """A word of a label without what goes without saying: `arm=elabip` is `elabip`, `seed=1` is `seed 1`."""
     key, _, value = word.partition("=")
-    return value if key == "algorithm" else f"{key.rpartition('.')[2].replace('_', ' ')} {value}"
+    return value if key in ("algorithm", "arm", "setting") else f"{key.rpartition('.')[2].replace('_', ' ')} {value}"
 
 
 def _times(summaries: Sequence[Summary]) -> list[str]:

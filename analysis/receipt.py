@@ -15,8 +15,11 @@ TITLES = {
     "rtt_s": "round-trip time",
     "rate_bps": "rate",
     "loss": "packet loss",
+    "delay_s": "one-way delay",
     "lateness_p99_s": "lateness of packets, 99th percentile",
     "packets_missed": "packets the emulation lost",
+    "background_lateness_p99_s": "lateness of background traffic, 99th percentile",
+    "background_unsent_packets": "packets of background traffic that could not be sent",
     "waiting_for_cpu_ratio": "waiting for a free core",
     "step_time_ratio": "time of a local step, of what the profile says",
 }

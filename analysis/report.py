@@ -1,40 +1,66 @@
 """The report: one HTML file that explains a run, or several side by side, to somebody who was not there.
 
-Self-contained (inline style and SVG, no script, nothing fetched), readable on a phone and on paper. What one may
-believe comes before what was found: setting, verdict and receipt first, figures after. Everything that came from a
-file is escaped.
+Self-contained (inline style and SVG, no script, nothing fetched), readable on a phone and on paper, in light and in
+dark. What one may believe comes before what was found: setting, endings and receipt first, figures after. Of several
+seeds the means are shown; each run stays within reach. Everything that came from a file is escaped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from analysis import figures, markup, tables, trust
+from analysis import (
+    course,
+    evidence,
+    faults,
+    figures,
+    latencies,
+    markup,
+    programs,
+    question,
+    results,
+    tables,
+    trust,
+    verdicts,
+)
+from analysis.claims import ClaimFinding
+from analysis.curves import TIME
+from analysis.groups import Group, arms, group, most_seeds, settings
 from analysis.headlines import headlines, short_labels
 from analysis.load import Run
-from analysis.trust import Names
+from analysis.trust import RUNS_BESIDE, Names
 from orchestrator import quantities
 
-VERDICT_MARKS = {"met": "✓", "missed": "✗ missed", "unknown": "? unknown"}
-RUNS_BESIDE = 5  # with more, runs are rows and not columns
 ABOUT_MACHINE = ("commit", "cpu", "cores", "kernel", "machine", "python")
 
 
-def render(runs: Sequence[Run]) -> str:
-    """The report of some runs (at least one) as HTML."""
+def render(runs: Sequence[Run], findings: Sequence[ClaimFinding] = (), missing: Sequence[str] = ()) -> str:
+    """The report of some runs (at least one) as HTML, with what came of the claims about them.
+
+    `missing` says which runs of a comparison left nothing to show, and why.
+    """
     first = runs[0]
     names = dict(zip((run.directory for run in runs), short_labels([run.label for run in runs]), strict=True))
+    groups = group(runs)
+    observed = [latencies.observe(each) for each in groups]
     sections = (
-        _setting(runs, names),
-        _verdict(runs, names),
-        _results(runs, names),
-        trust.section(runs, names),
-        _accuracy(runs),
-        _bytes(runs, names),
-        _energy(runs),
-        _faults(runs, names),
+        question.section(runs, groups, findings),
+        _setting(runs, groups),
+        trust.section(runs, names, missing),
+        verdicts.claims(findings),
+        verdicts.expectations(runs, names),
+        _results(runs, groups, names),
+        _accuracy(groups),
+        programs.section(groups, names),
+        evidence.section(groups, missing),
+        course.timelines(groups, names),
+        faults.section(runs, names),
+        course.latencies(observed),
+        _bytes(runs, groups, names),
+        course.traffic(groups),
+        _energy(runs, groups),
+        _every_run(runs, names),
         _repeat(runs),
     )
     style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
@@ -42,108 +68,103 @@ def render(runs: Sequence[Run]) -> str:
         "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n"
         '<meta name=viewport content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(first.name)} - Edgebed report</title>\n<style>\n{style}</style>\n"
-        f"<main>\n<header><h1>{escape(first.name)}</h1>\n{markup.paragraph(str(first.plan.get('about', '')), 'about')}"
-        "</header>\n" + "\n".join(sections) + "\n</main>\n</html>\n"
+        f"<main>\n<header><h1>{escape(first.name)}</h1></header>\n"
+        + figures.apart("\n".join(filter(None, sections)))
+        + "\n</main>\n</html>\n"
     )
 
 
-def _setting(runs: Sequence[Run], names: Names) -> str:
-    run = runs[0]
-    devices = [node for node in run.plan.get("nodes", ()) if node["role"] == "device"]
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for node in devices:
-        groups.setdefault(node["group"], []).append(node)
-    who = ", ".join(f"{len(nodes)} {name} ({nodes[0]['profile']['name']})" for name, nodes in groups.items())
+def _setting(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     rows = [
-        ("devices", f"{len(devices)}: {who}" if devices else "none"),
-        ("directed links", str(len(run.plan.get("links", ())))),
-        ("length", quantities.seconds(run.stop_after_s)),
-        ("seed", _all(str(other.plan.get("seed", "?")) for other in runs)),
+        ("devices", _all(_devices(other) for other in runs)),
+        ("directed links", _all(str(len(other.plan.get("links", ()))) for other in runs)),
+        ("length", _all(quantities.seconds(other.stop_after_s) for other in runs)),
+        ("seed" if most_seeds(groups) == 1 else "seeds", _all(str(other.plan.get("seed", "?")) for other in runs)),
         ("substrate", _all(other.fact("substrate") for other in runs)),
         ("shaper", _all(other.fact("shaper") for other in runs)),
     ]
+    if any(each.setting for each in groups):
+        rows.insert(0, ("settings", ", ".join(settings(groups))))
+    if len(groups) > 1:
+        rows.insert(0, ("arms", ", ".join(arms(groups))))
     if len(runs) > 1:
-        rows.insert(0, ("runs", ", ".join(names.values())))
+        rows.insert(0, ("runs", str(len(runs))))
     return markup.section("Setting", markup.definitions(rows))
 
 
-def _verdict(runs: Sequence[Run], names: Names) -> str:
-    states: dict[str, list[str]] = {}
-    for run in runs:
-        states.setdefault(_status(run), []).append(names[run.directory])
-    if len(states) == 1:
-        ended = markup.paragraph("".join(f"{state[:1].upper()}{state[1:]}." for state in states))
-    else:
-        ended = markup.items(f"{', '.join(who)}: {state}" for state, who in states.items())
-    rows: dict[str, dict[Path, str]] = {}
-    for run in runs:
-        for found in run.result.get("expectations", ()):
-            metric = found["metric"]
-            text = quantities.words(metric) + found["text"].removeprefix(metric)
-            cell = f"{escape(quantities.of_metric(metric, found['found']))} {_verdict_mark(found['verdict'])}"
-            rows.setdefault(text, {})[run.directory] = cell
-    if not rows:
-        return markup.section("Verdict", ended, markup.paragraph("The scenario expects nothing in particular."))
-    cells = [[text, *(found.get(run.directory, "-") for run in runs)] for text, found in rows.items()]
-    labels = [names[run.directory] if len(runs) > 1 else "found" for run in runs]
-    table = markup.table(["expected", *labels], cells, html=range(1, len(runs) + 1))
-    return markup.section("Verdict", ended, table)
-
-
-def _verdict_mark(verdict: str) -> str:
-    return markup.coloured(VERDICT_MARKS.get(verdict, verdict), verdict)
-
-
-def _results(runs: Sequence[Run], names: Names) -> str:
-    metrics = headlines([run.summary for run in runs])
-    titles = [quantities.words(metric) for metric in metrics]
-    cells = [[quantities.of_metric(metric, run.summary.get(metric)) for metric in metrics] for run in runs]
-    labels = [names[run.directory] if len(runs) > 1 else "" for run in runs]
-    if len(runs) <= RUNS_BESIDE:
-        table = markup.table(["", *labels], [list(row) for row in zip(titles, *cells, strict=True)])
-    else:
-        table = markup.table(["run", *titles], [[label, *row] for label, row in zip(labels, cells, strict=True)])
-    return markup.section("Results", table)
-
-
-def _accuracy(runs: Sequence[Run]) -> str:
-    over_time = markup.figure(
-        figures.svg(figures.accuracy_over_time(runs)),
-        "Accuracy on the global test set over time. Shaded: faults, with how many nodes or links they hit.",
+def _devices(run: Run) -> str:
+    members: dict[str, list[Mapping[str, Any]]] = {}
+    for node in run.plan.get("nodes", ()):
+        if node["role"] == "device":
+            members.setdefault(node["group"], []).append(node)
+    who = ", ".join(
+        f"{len(nodes)} {name} ({nodes[0]['profile'].get('name', 'unknown')})" for name, nodes in members.items()
     )
-    against = markup.figure(
-        figures.svg(figures.accuracy_against(runs, "sent_payload_bytes")),
-        "The same accuracy against bytes sent so far.",
-    )
-    return markup.section("Accuracy", over_time, against)
+    return f"{sum(map(len, members.values()))}: {who}" if members else "none"
 
 
-def _bytes(runs: Sequence[Run], names: Names) -> str:
-    payload = [tables.totals(run, "sent_payload_bytes", "kind") for run in runs]
-    wire = [sum(tables.totals(run, "sent_wire_bytes", "node").values()) for run in runs]
-    kinds = sorted(set(chain.from_iterable(payload)), key=lambda kind: -max(sums.get(kind, 0.0) for sums in payload))
-    counts = [(f"payload: {kind}", [sums.get(kind, 0.0) for sums in payload]) for kind in kinds]
-    counts.append(("payload, all kinds", [sum(sums.values()) for sums in payload]))
-    counts.append(("on the wire, all interfaces", wire))
+def _results(runs: Sequence[Run], groups: Sequence[Group], names: Names) -> str:
+    parts = []
+    if most_seeds(groups) > 1 or len(runs) > RUNS_BESIDE:
+        parts.append(markup.tabular(results.figures(groups)))
+    else:
+        metrics = headlines([run.summary for run in runs])
+        cells = [[quantities.of_metric(metric, run.summary.get(metric)) for metric in metrics] for run in runs]
+        labels = [names[run.directory] if len(runs) > 1 else "" for run in runs]
+        titles = [quantities.words(metric) for metric in metrics]
+        parts.append(markup.table(["", *labels], [list(row) for row in zip(titles, *cells, strict=True)]))
+    if len(groups) > 1:
+        intervals = (
+            "bars are means, lines 95 % confidence intervals, dots the seeds"
+            if most_seeds(groups) > 1
+            else "one run each"
+        )
+        caption = f"What each arm reached and cost: {intervals}."
+        parts.append(markup.figure(figures.svg(figures.per_arm(groups)), caption))
+    return markup.section("Results", *parts)
+
+
+def _accuracy(groups: Sequence[Group]) -> str:
+    if all(run.is_workload and not run.of("test_accuracy") for each in groups for run in each.runs):
+        return ""  # programs that do not learn
+    band = ""
+    if most_seeds(groups) > 1:
+        band = " Lines are means over seeds; bands go from the lowest seed to the highest."
+    shaded = " Shaded: faults, with how many nodes or links they hit." if any(g.runs[0].faults for g in groups) else ""
+    where = _all(run.fact("substrate") for each in groups for run in each.runs)
+    captions = [
+        (TIME, "", f"Accuracy on the global test set over time ({where}).{band}{shaded}"),
+        ("sent_payload_bytes", "", "The same accuracy against the payload sent so far."),
+    ]
+    for source in tables.sources(run for each in groups for run in each.runs):
+        captions.append(("energy_joules", source, f"The same accuracy against the {tables.told_by(source)} so far."))
+    drawn = [
+        markup.figure(figures.svg(figures.accuracy(groups, against, source)), caption)
+        for against, source, caption in captions
+        if against == TIME or any(run.of(against) for each in groups for run in each.runs)
+    ]
+    return markup.section("Accuracy", *drawn)
+
+
+def _bytes(runs: Sequence[Run], groups: Sequence[Group], names: Names) -> str:
+    if all(run.is_workload for run in runs):
+        return programs.bytes_of(groups)
     note = (
         "Payload is what the algorithm's messages take when encoded; the wire adds headers, acknowledgements and what "
         "had to be sent again. The two are counted apart and never mixed."
     )
+    sent = results.sent(groups)
+    if most_seeds(groups) > 1 or len(runs) > RUNS_BESIDE:
+        return markup.section("Bytes", markup.paragraph(note), markup.tabular(sent))
     labels = [names[run.directory] if len(runs) > 1 else "sent" for run in runs]
-    if len(runs) <= RUNS_BESIDE:
-        table = markup.table(["sent", *labels], [[name, *map(_bytes_text, row)] for name, row in counts])
-    else:
-        rows = zip(labels, *(map(_bytes_text, row) for _, row in counts), strict=True)
-        table = markup.table(["run", *(name for name, _ in counts)], rows)
+    kinds = sent.header[sent.texts :]
+    columns = [row[sent.texts :] for row in sent.rows]
+    table = markup.table(["sent", *labels], [list(row) for row in zip(kinds, *columns, strict=True)])
     return markup.section("Bytes", markup.paragraph(note), table)
 
 
-def _bytes_text(value: float) -> str:
-    return quantities.with_unit(value, "B") if value else "-"
-
-
-def _energy(runs: Sequence[Run]) -> str:
-    sources = sorted(set(chain.from_iterable(tables.totals(run, "energy_joules", "source") for run in runs)))
+def _energy(runs: Sequence[Run], groups: Sequence[Group]) -> str:
+    sources = tables.sources(runs)
     if not sources:
         return markup.section("Energy", markup.paragraph("No energy was recorded."))
     profiles = {
@@ -154,12 +175,20 @@ def _energy(runs: Sequence[Run]) -> str:
         for part in ("power", "radio"):
             if profile.get(part):
                 rows.append([name, part, *_provenance(profile[part]["provenance"])])
-    figure = markup.figure(
-        figures.svg(figures.energy_by_component(runs)),
-        f"Joules of all nodes by component. Source: {', '.join(sources)}.",
-    )
+    means = ", means over seeds" if most_seeds(groups) > 1 else ""
+    drawn = [
+        markup.figure(
+            figures.svg(figures.energy_by_component(groups, source)),
+            f"Joules of all nodes by component{means}: {tables.told_by(source)}.",
+        )
+        for source in sources
+    ]
+    apart = "Sources tell the same joules, each in its own way: they are never added up."
     return markup.section(
-        "Energy", figure, markup.table(["profile", "of", "source", "quality", "error"], rows, texts=5)
+        "Energy",
+        markup.paragraph(apart) if len(sources) > 1 else "",
+        *drawn,
+        markup.table(["profile", "of", "source", "quality", "error"], rows, texts=5),
     )
 
 
@@ -169,34 +198,13 @@ def _provenance(provenance: Mapping[str, Any]) -> list[str]:
     return [str(provenance["source"]), str(provenance["quality"]), shown]
 
 
-def _faults(runs: Sequence[Run], names: Names) -> str:
-    """A table for each fault, with a row for each run that it hit alike."""
-    blocks: dict[str, list[list[str]]] = {}
-    for run in runs:
-        for fault in run.result.get("faults", ()):
-            until = "to the end" if fault["asked_heal_s"] is None else f"to {fault['asked_heal_s']:g} s"
-            victims = ", ".join(fault["nodes"] or fault["links"])
-            title = f"{fault['kind']} of {victims}: {fault['asked_at_s']:g} s {until}"
-            evidence = fault["error"] or "; ".join(filter(None, (fault["evidence"], fault["heal_evidence"])))
-            row = [
-                _instant(fault["asked_at_s"], fault["injected_at_s"]),
-                _instant(fault["asked_heal_s"], fault["healed_at_s"]),
-                evidence or "none: nobody can say that it acted",
-            ]
-            blocks.setdefault(title, []).append([names[run.directory], *row] if len(runs) > 1 else row)
-    columns = [*(["run"] if len(runs) > 1 else []), "began", "ended", "evidence"]
-    instants = (len(columns) - 3, len(columns) - 2)
-    parts = [
-        markup.heading(title) + markup.table(columns, rows, texts=4, whole=instants) for title, rows in blocks.items()
-    ]
-    return markup.section("Faults", *(parts or [markup.paragraph("Nothing was made to go wrong.")]))
-
-
-def _instant(asked_s: float | None, done_s: float | None) -> str:
-    """When it happened; the plan's instant, where that makes a difference."""
-    if done_s is None:
-        return "never" if asked_s is None else "did not happen"
-    return f"{done_s:.3f} s, with the run" if asked_s is None else f"{done_s:.3f} s"
+def _every_run(runs: Sequence[Run], names: Names) -> str:
+    """Each run by itself, for who wants to look behind a mean."""
+    if len(runs) == 1:
+        return ""
+    shown = results.single_runs(runs, [names[run.directory] for run in runs])
+    table = markup.tabular(shown)
+    return markup.section("Every run", markup.details(f"{len(runs)} runs: folder, ending and receipt of each", table))
 
 
 def _repeat(runs: Sequence[Run]) -> str:
@@ -206,6 +214,8 @@ def _repeat(runs: Sequence[Run]) -> str:
         arguments = run.arguments
         if "substrate=" not in arguments and run.fact("substrate") != "unknown":
             arguments += f" --substrate {run.fact('substrate')}"
+        if run.is_workload:
+            arguments += " --trust"
         command = f"edgebed run {run.directory / 'scenario.yaml'} {arguments.strip()}"
         commands.setdefault((run.name, arguments), command)
     facts = runs[0].environment
@@ -213,19 +223,11 @@ def _repeat(runs: Sequence[Run]) -> str:
     packages = facts.get("packages")
     if isinstance(packages, Mapping):
         rows.append(("packages", ", ".join(f"{name} {version}" for name, version in packages.items())))
-    rows.append(("run ids", ", ".join(str(run.environment.get("run_id", "unknown")) for run in runs)))
+    if len(runs) == 1:
+        rows.append(("run id", str(runs[0].environment.get("run_id", "unknown"))))
     return markup.section(
         "How to repeat", f"<pre>{escape(chr(10).join(commands.values()))}</pre>", markup.definitions(rows)
     )
-
-
-def _status(run: Run) -> str:
-    if not run.result:
-        return "no result: the run was killed, or is still running"
-    status = str(run.result.get("status", "unknown"))
-    if status == "degraded":
-        status = "degraded: not all was as the plan asked, so the figures may mislead"
-    return f"{status} (exit code {run.result.get('exit_code')})"
 
 
 def _all(texts: Iterable[str]) -> str:

@@ -1,11 +1,15 @@
-"""Tables and series out of runs: pure, no files, no drawing."""
+"""Series and sums out of the records of a run: pure, no files, no drawing."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
 from analysis.load import Run
+from node_image.records import MEASURED
+
+MODELLED = "model"
 
 
 @dataclass(frozen=True)
@@ -17,37 +21,35 @@ class Series:
 
     def at(self, t: float) -> float | None:
         """The newest value at a moment; None before the first."""
-        found = None
-        for time, value in zip(self.times_s, self.values, strict=True):
-            if time > t:
-                break
-            found = value
-        return found
+        place = bisect_right(self.times_s, t)
+        return self.values[place - 1] if place else None
 
 
 def accuracy(run: Run) -> Series:
     """Accuracy on the global test set over time.
 
     The coordinator's, if it evaluates; where each device has a model of its own, the mean over devices of the newest
-    value of each, from the moment all of them have one.
+    value of each, from the moment all of them have one. What a device found on its own part of the test set is no part
+    of it.
     """
-    entries = [entry for entry in run.of("test_accuracy") if entry.record.labels.get("split", "global") == "global"]
+    entries = [entry for entry in run.of("test_accuracy") if entry.record.labels.get("split") != "own"]
     coordinators = {node["name"] for node in run.plan.get("nodes", ()) if node["role"] == "coordinator"}
     entries = [entry for entry in entries if entry.node in coordinators] or entries
     nodes = {entry.node for entry in entries}
     newest: dict[str, float] = {}
-    times, values = [], []
+    found: dict[float, float] = {}  # of several at one moment, the last
     for entry in entries:
         newest[entry.node] = entry.record.value
         if len(newest) == len(nodes):
-            times.append(entry.record.t)
-            values.append(sum(newest.values()) / len(newest))
-    return Series(tuple(times), tuple(values))
+            found[entry.record.t] = sum(newest.values()) / len(newest)
+    return Series(tuple(found), tuple(found.values()))
 
 
-def cumulative(run: Run, metric: str) -> Series:
-    """Sum of a counter over all nodes, over time."""
-    entries = list(run.of(metric))
+def cumulative(run: Run, metric: str, source: str = "") -> Series:
+    """Sum of a counter over all nodes, over time; of energy, that of one `source`, since two meters of one device say
+    the same joules twice.
+    """
+    entries = [entry for entry in run.of(metric) if not source or entry.record.labels.get("source") == source]
     return Series(
         tuple(entry.record.t for entry in entries), tuple(accumulate(entry.record.value for entry in entries))
     )
@@ -71,10 +73,33 @@ def against(accuracy_over_time: Series, cost_over_time: Series) -> Series:
     return Series(tuple(cost for cost, _ in pairs), tuple(value for _, value in pairs))
 
 
-def components(runs: Iterable[Run]) -> list[str]:
-    """Components of energy that appear in any run, the largest first."""
+def energy(run: Run, source: str) -> dict[str, float]:
+    """Joules of all nodes by component, as one source (the model, or a kind of meter) tells them."""
+    sums: dict[str, float] = defaultdict(float)
+    for entry in run.of("energy_joules"):
+        if entry.record.labels.get("source", "unknown") == source:
+            sums[entry.record.labels.get("component", "unknown")] += entry.record.value
+    return dict(sums)
+
+
+def sources(runs: Iterable[Run]) -> list[str]:
+    """Who told energy in any run, by name."""
+    told = (entry.record.labels for run in runs for entry in run.of("energy_joules"))
+    return sorted({labels.get("source", "unknown") for labels in told})
+
+
+def told_by(source: str) -> str:
+    """Energy in words, with who tells it: `modelled energy`, or `energy measured by rapl`."""
+    if source == MODELLED:
+        return "modelled energy"
+    meter = source.removeprefix(MEASURED)
+    return f"energy ({source})" if meter == source else f"energy measured by {meter}"
+
+
+def components(runs: Iterable[Run], source: str) -> list[str]:
+    """Components of energy that a source told of in any run, the largest first."""
     sums: dict[str, float] = defaultdict(float)
     for run in runs:
-        for name, joules in totals(run, "energy_joules", "component").items():
+        for name, joules in energy(run, source).items():
             sums[name] += joules
     return sorted(sums, key=lambda name: (-sums[name], name))
