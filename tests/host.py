@@ -5,16 +5,19 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.hosts.container import RUN_LABEL, client_of
+
 VARIABLE = "EDGEBED_TEST_SESSION"
-OURS = ("mininet:", "node_image", "orchestrator.links.fabric", "orchestrator.janitor")
+OURS = ("mininet:", "node_image", "orchestrator.links.fabric", "orchestrator.traffic.player", "orchestrator.janitor")
 
 
 @dataclass(frozen=True)
 class HostState:
-    """Interfaces and named namespaces of the host; control groups and processes that this session's runs made."""
+    """Interfaces and named namespaces of the host; control groups, containers and processes of this session's runs."""
 
     interfaces: frozenset[str]
     control_groups: frozenset[str]
+    containers: frozenset[str]
     namespaces: frozenset[str]
     processes: frozenset[str]
 
@@ -30,6 +33,7 @@ def host_state(runs: Path) -> HostState:
     return HostState(
         interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),
         control_groups=frozenset(_control_groups(runs)),
+        containers=frozenset(_containers(runs)),
         namespaces=frozenset(path.name for path in named.iterdir()) if named.is_dir() else frozenset(),
         processes=frozenset(_processes()),
     )
@@ -43,6 +47,19 @@ def _control_groups(runs: Path) -> set[str]:
             if word.startswith("/") and Path(word).is_dir():
                 named.add(word)
     return named
+
+
+def _containers(runs: Path) -> set[str]:
+    """Those that bear the label of a run whose journal names an engine."""
+    found: set[str] = set()
+    for journal in runs.glob("**/resources.jsonl"):
+        for word in journal.read_text().split('"'):
+            address, _, run_id = word.partition(" ")
+            if address.startswith("unix://"):
+                with client_of(address) as client:
+                    labelled = client.containers(all=True, filters={"label": f"{RUN_LABEL}={run_id}"})
+                found |= {container["Names"][0] for container in labelled}
+    return found
 
 
 def _processes() -> set[str]:

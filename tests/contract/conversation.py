@@ -14,16 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node_image.learner import Learner
-from node_image.outcomes import DivergedError, Evaluation, Phase
+from node_image.network import Mask, Part
+from node_image.outcomes import DivergedError, Evaluation, NoSamplesError, Phase
 from node_image.records import METRICS
 from node_image.registry import Algorithm
 from node_image.runtime import Body, Cost, Message
+from node_image.spec import Limits
 from orchestrator.simulation.virtual_time import VirtualTimeLoop
 
 T = TypeVar("T")
 Vector = NDArray[np.float32]
 COORDINATOR = "coordinator"
-SIZE = 3
+PARTS = (  # one neuron, and a head of one class
+    Part("0.weight", 0, 1, (1, 1), 0),
+    Part("1.weight", 1, 2, (1, 1), 1),
+    Part("1.bias", 2, 3, (1,), 1),
+)
+SIZE = PARTS[-1].end
 
 
 @dataclass(frozen=True)
@@ -47,18 +54,31 @@ def prompt(message: Sent) -> tuple[float, ...]:
 
 @dataclass
 class FakeLearner:
-    """Training adds `drift` to every weight and takes `step_s` a step; evaluating takes 1 ms."""
+    """Training adds `drift` to every weight that may move and takes `step_s` a step; evaluating takes 1 ms.
+
+    `pulls` are the proximal terms of its phases, and `steps` their lengths.
+    """
 
     index: int
     drift: float = 1.0
     own_samples: int = 10
     step_s: float = 0.1
     diverges: bool = False
+    selected: Mask | None = None
     parameters: int = SIZE
+    parts: tuple[Part, ...] = PARTS
+    head_start: int = PARTS[-2].start
+    classes: int = 1
     ready_s: float = 0.0
     phases: int = 0
     held: Vector = field(default_factory=lambda: np.zeros(SIZE, np.float32))
     taken: list[int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    pulls: list[float] = field(default_factory=list)
+
+    @property
+    def public(self) -> NDArray[np.uint8]:
+        return np.arange(2, dtype=np.uint8)
 
     @property
     def own(self) -> range:
@@ -81,26 +101,58 @@ class FakeLearner:
     def epoch_steps(self, now: float) -> int:
         return 1
 
-    def cost(self, steps: int, now: float) -> Cost:
+    def until_phase_s(self, now: float) -> float:
+        return 0.0
+
+    def cost(self, steps: int, now: float, trainable: Mask | None = None) -> Cost:
         return Cost(macs=steps * self.step_s, ops=0)
+
+    def trainable(self) -> Mask | None:
+        return self.selected
+
+    def label_counts(self, now: float) -> NDArray[np.int64]:
+        return np.array([self.samples(now)], np.int64)
+
+    def features(self, x: NDArray[np.uint8]) -> Vector:
+        return x.reshape(len(x), int(np.prod(x.shape[1:])))[:, :1].astype(np.float32)
+
+    def features_cost(self, samples: int) -> Cost:
+        return Cost(macs=0.001, ops=0)
+
+    def predict(self, x: NDArray[np.uint8], weights: Vector | None = None) -> Vector:
+        return np.ones((len(x), self.classes), np.float32)
 
     def evaluation_cost(self) -> Cost:
         return Cost(macs=0.001, ops=0)
 
-    def train(self, steps: int, now: float, rng: np.random.Generator, proximal: float = 0.0) -> Phase:
+    def train(
+        self,
+        steps: int,
+        now: float,
+        rng: np.random.Generator,
+        proximal: float = 0.0,
+        trainable: Mask | None = None,
+    ) -> Phase:
         if self.diverges:
             raise DivergedError("told to")
-        self.held = self.held + np.float32(self.drift)
+        if not self.samples(now):
+            raise NoSamplesError("told to have none")
+        moves = np.ones(SIZE, np.bool_)
+        for mask in (trainable, self.selected):
+            moves &= True if mask is None else mask
+        self.held = self.held + np.where(moves, np.float32(self.drift), np.float32(0.0))
         self.phases += 1
+        self.steps.append(steps)
+        self.pulls.append(proximal)
         return Phase(loss=1.0, samples=self.own_samples, steps=steps)
 
     def evaluate(self, weights: Vector | None = None) -> Evaluation:
         tested = self.held if weights is None else weights
         return Evaluation(accuracy=0.5, loss=float(tested[0]), top_k={3: 0.7}, samples=4)
 
-    def raw(self, first: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def raw(self, first: int, count: int, now: float = 0.0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         chosen = np.arange(first, min(first + count, self.own_samples), dtype=np.uint8)
-        return 100 * self.index + chosen, chosen
+        return 100 * self.index + chosen, np.zeros_like(chosen)
 
     def take(self, x: NDArray[np.generic], y: NDArray[np.generic]) -> None:
         if x.shape != y.shape:
@@ -118,11 +170,18 @@ class FakeNode:
         self.coordinator = None if name == COORDINATOR else COORDINATOR
         self.rng = np.random.default_rng(self.index + 1)
         self.learner = learner
+        self.limits = Limits()
         self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._world = world
 
+    def position_m(self) -> tuple[float, float] | None:
+        return None
+
     def now(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def elapsed(self) -> float:
+        return self.now()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -189,7 +248,8 @@ class World:
 
     def start(self, name: str) -> None:
         """Begin a (new) life of a node: nothing but its checkpoint is left of a former one."""
-        fresh = replace(self.learners.get(name, FakeLearner(-1)), phases=0, held=np.zeros(SIZE, np.float32), taken=[])
+        known = self.learners.get(name, FakeLearner(-1))
+        fresh = replace(known, phases=0, held=np.zeros(SIZE, np.float32), taken=[], steps=[], pulls=[])
         self.learners[name] = fresh
         node = FakeNode(self, name, self.real_learners.get(name, cast(Learner, fresh)))
         part = self._algorithm.coordinator if name == COORDINATOR else self._algorithm.device

@@ -1,45 +1,83 @@
 """Every algorithm, in every world: it learns, it says what it sent, its bytes add up, and it ends when told."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from node_image import registry
-from node_image.spec import Chosen
-from tests.contract.worlds import WORLDS, run_in
-from tests.plans import star
+from tests.contract.cases import CASES, VARIANTS, Case
+from tests.contract.worlds import IN_DOCKER, WORLDS, Ran, run_in
 
-SHORT = {"fedavg": {"local_steps": 10}, "fedasync": {"local_steps": 10}}
+CHANCE = 0.1
+ENDS_S = 4.0
+
+
+def test_every_algorithm_has_its_case() -> None:
+    assert CASES.keys() == registry.ALGORITHMS.keys()
+    assert {name: case.algorithm for name, case in CASES.items()} == {name: name for name in CASES}
 
 
 @pytest.mark.parametrize("world", WORLDS)
-@pytest.mark.parametrize("name", registry.known("algorithm"))
-def test_an_algorithm_learns_digits(name: str, world: str, tmp_path: Path) -> None:
-    plan = star(3, algorithm=Chosen(name, SHORT.get(name, {})), stop_after_s=4.0)
-    ran = run_in(world, plan, tmp_path / "run")
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_an_algorithm_learns_digits_and_its_bytes_add_up(case: Case, world: str, tmp_path: Path) -> None:
+    assert_it_learned_and_its_bytes_add_up(run_in(world, case.plan(ENDS_S), tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=IN_DOCKER) for name in ("bilayer_gossip", "elabip", "fedavg")]
+)
+def test_so_it_does_in_containers(name: str, tmp_path: Path) -> None:
+    assert_it_learned_and_its_bytes_add_up(run_in("docker", CASES[name].plan(ENDS_S), tmp_path / "run"))
+
+
+@pytest.mark.parametrize("case", VARIANTS.values(), ids=VARIANTS)
+def test_so_it_does_in_its_other_ways(case: Case, tmp_path: Path) -> None:
+    assert_it_learned_and_its_bytes_add_up(run_in("simulation", case.plan(ENDS_S), tmp_path / "run"))
+
+
+def assert_it_learned_and_its_bytes_add_up(ran: Ran) -> None:
     assert ran.outcome.status in ("complete", "degraded"), ran.outcome.notes  # a busy machine degrades, no more
-    accuracy = ran.outcome.summary["test_accuracy"]
+    summary = ran.outcome.summary
+    accuracy = summary["test_accuracy"]
     assert accuracy is not None
-    assert accuracy > 0.3, "three times what guessing gives"
+    assert accuracy > 3 * CHANCE, "well above what guessing gives"
+    sent, received = carried(ran, "sent_payload_bytes"), carried(ran, "received_payload_bytes")
+    for (node, peer, kind), size in received.items():
+        assert size <= sent[peer, node, kind], f"what {node} received of {peer} was sent"
+    wire = summary["wire_bytes"]
+    assert wire is not None
+    assert wire >= received.total(), "and crossed a link; IP and TCP headers come on top"
+    lasted_s = summary["lasted_s"]
+    assert lasted_s is not None
+    assert lasted_s == pytest.approx(ENDS_S, abs=1.0), "it ends when told"
+    assert {event["node"]: event["returncode"] for event in ran.events("node_exited")} == dict.fromkeys(ran.nodes(), 0)
 
 
-@pytest.mark.parametrize("world", WORLDS)
-@pytest.mark.parametrize("name", registry.known("algorithm"))
-def test_what_is_received_was_sent_and_what_was_sent_crossed_a_link(name: str, world: str, tmp_path: Path) -> None:
-    plan = star(3, algorithm=Chosen(name, SHORT.get(name, {})), stop_after_s=3.0)
-    ran = run_in(world, plan, tmp_path / "run")
-    sent = ran.outcome.summary.get("sent_payload_bytes") or 0.0
-    received = ran.outcome.summary.get("received_payload_bytes") or 0.0
-    wire = ran.outcome.summary.get("wire_bytes") or 0.0
-    assert received <= sent
-    assert wire >= received, "IP and TCP headers come on top"
+def carried(ran: Ran, metric: str) -> Counter[tuple[str, str, str]]:
+    """Bytes of messages by the node that counted them, its peer, and their kind; those of handshakes left out."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for node in ran.nodes():
+        for record in ran.records(node, metric):
+            found[node, record["labels"]["peer"], record["labels"]["kind"]] += record["value"]
+    return Counter({said: size for said, size in found.items() if said[2] != "hello"})
 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_run_whose_coordinator_has_done_its_rounds_ends_before_its_time(world: str, tmp_path: Path) -> None:
-    algorithm = Chosen("fedavg", {"local_steps": 5, "rounds": 3})
-    ran = run_in(world, star(2, algorithm=algorithm, stop_after_s=60.0), tmp_path / "run")
+    ran = run_in(world, CASES["fedavg"].plan(60.0, rounds=3), tmp_path / "run")
     assert ran.outcome.summary["round"] == 3
+    assert_it_ended_early(ran)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_run_without_a_coordinator_ends_when_every_device_has_done_its_rounds(world: str, tmp_path: Path) -> None:
+    ran = run_in(world, CASES["dsgd"].plan(60.0, rounds=3), tmp_path / "run")
+    assert all([record["value"] for record in ran.records(node, "round")] == [1, 2, 3] for node in ran.nodes())
+    assert_it_ended_early(ran)
+
+
+def assert_it_ended_early(ran: Ran) -> None:
     lasted_s = ran.outcome.summary["lasted_s"]
     assert lasted_s is not None
     assert lasted_s < 30

@@ -13,6 +13,7 @@ from orchestrator.run import execute
 from orchestrator.terminal import QuietDisplay
 
 WORLDS = ["simulation", pytest.param("mininet", marks=pytest.mark.root)]
+IN_DOCKER = (pytest.mark.root, pytest.mark.docker, pytest.mark.timeout(120))
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Ran:
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         lines = (self.directory / "events.jsonl").read_text().splitlines()
         return [event for event in map(json.loads, lines) if name is None or event["event"] == name]
+
+    def nodes(self) -> list[str]:
+        return sorted(path.name for path in (self.directory / "nodes").iterdir())
 
     def records(self, node: str, metric: str) -> list[dict[str, Any]]:
         path = self.directory / "nodes" / node / "records.jsonl"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,28 @@ for procs in sys.argv[1:]:
     open(procs, "w").write(str(os.getpid()))
 print("in", flush=True)
 while True: pass
+"""
+
+
+JOIN_AND_GROW = """
+import os, sys
+for procs in sys.argv[1:]:
+    open(procs, "w").write(str(os.getpid()))
+print("in", flush=True)
+sys.stdin.read(1)
+held = [bytearray(1 << 20) for _ in range(256)]
+"""
+
+JOIN_AND_FORK = """
+import os, sys, time
+for procs in sys.argv[1:]:
+    open(procs, "w").write(str(os.getpid()))
+print("in", flush=True)
+sys.stdin.read(1)
+try:
+    os.fork()
+except BlockingIOError:
+    sys.exit(7)
 """
 
 
@@ -68,7 +91,7 @@ def test_a_frozen_group_uses_no_cpu_and_can_be_killed(
     used = group.cpu_s()
     time.sleep(0.2)
     assert group.cpu_s() == used
-    group.kill()
+    asyncio.run(group.kill())
     assert process.wait(5) == -9
 
 
@@ -77,3 +100,39 @@ def test_a_memory_limit_is_read_back(spinning: tuple[ControlGroup, "subprocess.P
     group, _ = spinning
     assert group.set_memory(64 << 20) == 64 << 20
     assert group.oom_kills() == 0
+    assert group.set_memory(None) is None
+
+
+@contextmanager
+def joined(program: str, folder: Path) -> "Iterator[tuple[ControlGroup, subprocess.Popen[bytes]]]":
+    """A control group with one process that waits for a byte before it sets to work."""
+    with Journal(folder) as journal:
+        group = ControlGroup(find_mounts(), "test", "joined", journal)
+        group.make()
+        argv = [sys.executable, "-c", program, *group.procs()]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield group, process
+            process.kill()
+        group.remove()
+
+
+@pytest.mark.root
+def test_the_kernel_kills_who_grows_beyond_the_limit_and_counts_it(tmp_path: Path) -> None:
+    with joined(JOIN_AND_GROW, tmp_path) as (group, process):
+        assert group.set_memory(64 << 20) == 64 << 20
+        process.communicate(b"x", timeout=20)
+        assert process.returncode == -9
+        assert group.oom_kills() == 1
+
+
+@pytest.mark.root
+def test_the_kernel_refuses_more_processes_than_the_limit_and_counts_it(tmp_path: Path) -> None:
+    with joined(JOIN_AND_FORK, tmp_path) as (group, process):
+        assert group.pids_now() == 1
+        assert group.set_pids(1) == 1
+        process.communicate(b"x", timeout=20)
+        assert process.returncode == 7
+        assert group.pids_refused() == 1
+        assert group.set_pids(None) is None

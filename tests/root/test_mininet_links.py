@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.keys import RunKeys
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import DirectedLink, Plan
 from orchestrator.substrates.calibration import Calibration
@@ -42,8 +43,8 @@ def test_every_pair_of_nodes_reaches_the_other_and_bytes_are_counted(
     plan = over(star(3), pairs, switches)
 
     async def pings() -> tuple[list[int], dict[str, int]]:
-        substrate = MininetSubstrate(plan, tmp_path, "links", "00" * 32, "netem", Calibration())
-        substrate._network = MininetLinks(unshaped, as_asked)
+        substrate = MininetSubstrate(plan, tmp_path, RunKeys("links"), "netem", Calibration())
+        substrate._network = MininetLinks(1.0, unshaped, as_asked)
         async with substrate:
             await asyncio.gather(*(substrate.start(node) for node in plan.nodes))
             answered = []

@@ -26,6 +26,8 @@ learning:
   model: {name: mlp}
   algorithm: {name: fedavg}
   rule: {name: backprop, learning_rate: 0.1}
+traffic:
+  - {from: pi, to: coordinator, kind: constant, rate: 100 kbit/s}
 faults:
   - {kind: pause, at: 1 s, for: 60 s, count: 1}
 expect:

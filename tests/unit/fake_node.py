@@ -16,6 +16,7 @@ import numpy as np
 
 from node_image import __main__, learner, registry
 from node_image.learner import Learner
+from node_image.outcomes import Evaluation
 from node_image.parameters import parameter
 from node_image.runtime import Cost, NodeRuntime
 from node_image.spec import NodeSpec
@@ -65,7 +66,9 @@ def build(spec: NodeSpec) -> Learner:
     fake: Any = SimpleNamespace(
         parameters=10,
         untouched=False,
-        evaluate=lambda: SimpleNamespace(accuracy=0.5 + 0.1 * spec.index, loss=float("inf"), top_k={3: 0.9}, samples=4),
+        changes=(),
+        weights=lambda: np.zeros(10, np.float32),
+        evaluate=lambda: Evaluation(0.5 + 0.1 * spec.index, loss=float("inf"), top_k={3: 0.9}, samples=4),
     )
     return cast(Learner, fake)
 

@@ -51,6 +51,27 @@ def write_comparison(directory: Path) -> Path:
     return directory
 
 
+def write_study(directory: Path, *, arms: int = 2, settings: tuple[str, ...] = ("",), seeds: int = 3) -> Path:
+    """Arms a0, a1... in some settings, each with several seeds; each claims to be as good as the first, or cheaper."""
+    listed = []
+    for arm in range(arms):
+        for setting in settings:
+            for seed in range(1, seeds + 1):
+                label = " ".join(filter(None, (f"arm=a{arm}", setting and f"setting={setting}", f"seed={seed}")))
+                name = label.replace(" ", "-")
+                write_run(directory / name, seed=seed, pace=30.0 + 10 * arm + seed)
+                listed.append({"label": label, "directory": name, "exit_code": 0})
+    shared: dict[str, Any] = {"arm": f"a{arms - 1}", "against": "a0", "where": [], "at_least": None, "at_most": None}
+    claims = [
+        {**shared, "metric": "test_accuracy", "by": "difference", "at_least": -0.05},
+        {**shared, "metric": "test_accuracy", "by": "difference", "at_least": 0.05},
+        {**shared, "metric": "round_s", "by": "ratio", "at_most": 1.0},
+    ]
+    content = {"schema_version": 1, "name": "study", "planned": len(listed), "runs": listed, "claims": claims}
+    _write(directory / "compare.json", content)
+    return directory
+
+
 def _plan(seed: int, devices: int, victims: list[str]) -> dict[str, Any]:
     profile = {"name": "raspberry_pi_4", "power": {"provenance": PROVENANCE}, "radio": {"provenance": PROVENANCE}}
     nodes: list[dict[str, Any]] = [

@@ -1,6 +1,8 @@
 """Checkpoints come back as they were, or the one before them does."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,35 @@ import pytest
 
 from node_image.checkpoint import Restored, restored, save
 from node_image.runtime import Body
+
+ROOT = Path(__file__).parents[2]
+DYING = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from node_image import checkpoint
+
+step = 0
+
+def watch(event, arguments):
+    global step
+    if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.scandir") and sys.argv[1] in str(arguments[0]):
+        die_at(step := step + 1)
+
+def die_at(step):
+    if step == int(sys.argv[2]):
+        os._exit(9)
+
+def fsync(fd, really=os.fsync):
+    global step
+    die_at(step := step + 1)
+    really(fd)
+
+os.fsync = fsync
+sys.addaudithook(watch)
+checkpoint.save(Path(sys.argv[1]), {"round": 4, "model": np.full(1000, 4.0, np.float32)})
+print(step)
+"""
 
 
 def newest(directory: Path) -> Path:
@@ -105,3 +136,24 @@ def test_a_scalar_that_json_cannot_hold_is_refused_before_anything_is_written(tm
 
 def _crash(self: Path, target: Path) -> Path:
     raise KeyboardInterrupt
+
+
+def test_a_process_killed_at_any_step_of_a_save_comes_back_with_the_state_before_or_the_new_one(tmp_path: Path) -> None:
+    found: list[int] = []
+    for step in range(1, 100):
+        folder = tmp_path / str(step)
+        for round_ in (1, 2, 3):
+            save(folder, {"round": round_, "model": np.full(1000, round_, np.float32)})
+        died = subprocess.run([sys.executable, "-c", DYING, str(folder), str(step)], cwd=ROOT, capture_output=True)
+        found_again = restored(folder)
+        assert found_again.state is not None
+        assert found_again.broken == ()
+        assert isinstance(found_again.state["model"], np.ndarray)
+        assert set(found_again.state["model"].tolist()) == {float(str(found_again.state["round"]))}
+        found.append(int(str(found_again.state["round"])))
+        if died.returncode != 9:
+            break
+    assert died.returncode == 0, died.stderr
+    assert len(found) > 8, "its steps"
+    assert found == sorted(found), "up to one step the state before, from it on the new one"
+    assert set(found) == {3, 4}

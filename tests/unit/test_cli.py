@@ -182,6 +182,27 @@ def test_a_comparison_runs_all_variants_and_ends_like_the_worst(tmp_path: Path) 
     assert written["runs"][1]["summary"]["test_accuracy"] == 0.75
 
 
+COMPARED = """
+name: two
+stop_after: 1 s
+devices: [{group: pi, count: 1, profile: raspberry_pi_4, link: wifi_2g4}]
+learning: {task: digits, model: linear, algorithm: fedavg}
+compare: {algorithm: [fedavg, local_only]}
+"""
+
+
+def test_only_names_the_runs_of_a_comparison_by_words_of_their_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = tmp_path / "two.yaml"
+    scenario.write_text(COMPARED)
+    assert main(["run", str(scenario), "--only", "algorithm=fedavg", "--dry-run", "--json"]) == 0
+    (variant,) = json.loads(capsys.readouterr().out)["variants"]
+    assert variant["label"] == "algorithm=fedavg"
+    assert main(["run", str(scenario), "--only", "algorithm=none"]) == 2
+    assert "no run has these words" in capsys.readouterr().err
+
+
 def test_a_variant_that_breaks_is_kept_in_the_table_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -283,7 +304,7 @@ def test_a_comparison_is_one_column_for_each_run(place: Path, capsys: pytest.Cap
     assert main(["runs", "show"]) == 0
     said = capsys.readouterr().out
     assert said.splitlines()[1].split() == ["fedavg", "fedasync"]
-    assert "✗ energy at most 1 kJ: missed (fedavg 1.91 kJ, fedasync 1.91 kJ)" in said
+    assert "✗ modelled energy at most 1 kJ: missed (fedavg 1.91 kJ, fedasync 1.91 kJ)" in said
     assert main(["runs", "show", "--all"]) == 0
     assert "sent_payload_bytes" in capsys.readouterr().out
 
@@ -379,3 +400,31 @@ def test_one_byte_of_payload_is_no_agreement() -> None:
     assert cut.ok is None, "as many rounds as fit into the time: nothing promised"
     found = agreements({"sent_payload_bytes": 1001.0}, {"sent_payload_bytes": 1000.0})
     assert found[0].ok is False
+
+
+def test_what_is_left_of_a_run_is_named_with_where_it_can_be_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "plan.json").unlink()
+    assert main(["report", str(run)]) == 2
+    assert f"no plan.json, which says what ran; to see the rest: edgebed serve {run}" in capsys.readouterr().err
+
+
+def test_a_result_of_another_version_is_named_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run")
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**result, "schema_version": 9}))
+    assert main(["runs", "show", str(run)]) == 0
+    said = capsys.readouterr()
+    assert "is of version 9, and this Edgebed reads version 1" in said.err
+    assert "accuracy" in said.out
+
+
+def test_a_broken_result_is_named_with_what_can_still_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "result.json").write_text('{"status": "comp')
+    assert main(["runs", "show", str(run)]) == 2
+    assert f"what can still be read is in: edgebed report {run}" in capsys.readouterr().err

@@ -21,7 +21,7 @@ class Watched:
         self.directory = RunDirectory(folder / "run")
         self.directory.create(star(2), "name: test\n")
         told = self.events.append
-        self.collector = Collector(star(2), self.directory, None, lambda t, event, details: told((t, event, details)))
+        self.collector = Collector(star(2), self.directory, (), lambda t, event, details: told((t, event, details)))
 
     def hear(self, line: str, node: str = "d-1") -> None:
         self.collector.take(NodeLine(node, line), 1.0)

@@ -10,9 +10,12 @@ from sklearn.datasets import load_digits
 from node_image import registry
 from node_image.data import cifar10, digits, moving_digits
 from node_image.data.folder import VARIABLE, DataNotFoundError, locate
+from node_image.data.partition import Natural, PartitionError, split
 from node_image.data.task import Task
+from node_image.learner import build
 from node_image.parameters import read
-from tests.unit.learners import data_folder
+from node_image.spec import Chosen, TaskSpec
+from tests.unit.learners import data_folder, node_spec
 
 
 def loaded(name: str, given: dict[str, Any] | None = None, data_seed: int = 0, data_dir: str | None = None) -> Task:
@@ -40,7 +43,6 @@ def test_the_digits_task_has_1500_digits_to_train_and_297_to_test() -> None:
     task = loaded("digits")
     assert task.train_x.shape == (1500, 8, 8)
     assert task.test_x.shape == (297, 8, 8)
-    assert task.sample_bytes == 64
     assert task.train_x.max() * task.scale == 1.0
     assert not np.array_equal(task.test_y, loaded("digits", data_seed=1).test_y)
 
@@ -113,6 +115,7 @@ def test_the_data_folder_given_goes_before_that_of_the_environment(
         ("mnist", {"train_samples": 100, "test_samples": 50}, (100, 28, 28), (50, 28, 28), 10, None),
         ("sp_sw_har", {}, (9251, 100, 6), (3274, 100, 6), 5, set(range(1, 18))),
         ("utd_mhad", {}, (431, 8, 32, 32), (430, 8, 32, 32), 27, {1, 3, 5, 7}),
+        ("utd_mhad", {"frames": 5, "size": 16}, (431, 5, 16, 16), (430, 5, 16, 16), 27, {1, 3, 5, 7}),
     ],
 )
 def test_a_data_set_of_the_folder_has_its_shape(
@@ -133,6 +136,34 @@ def test_a_data_set_of_the_folder_has_its_shape(
 
 def test_mnist_is_as_easy_as_published() -> None:
     assert nearest_centroid(loaded("mnist", data_dir=data_folder())) == pytest.approx(0.820, abs=0.001)
+
+
+def test_a_stream_of_depth_clips_is_learned_from_and_tested_in_the_first_five_places() -> None:
+    given = {"frames": 4, "size": 16, "train_samples": 120, "test_samples": 60}
+    task = TaskSpec("utd_mhad", given, Chosen("natural"), stream_per_s=2.0, data_dir=data_folder())
+    learner = build(node_spec(0, devices=4, task=task))
+    assert learner.samples(3.0) == 6
+    people = learner.task.ids
+    assert people is not None
+    assert len(set(people[learner.own].tolist())) == 1
+    learner.train(20, 1e3, np.random.default_rng(0))
+    found = learner.evaluate()
+    assert sorted(found.top_k) == [3, 5]
+    assert found.accuracy <= found.top_k[3] <= found.top_k[5]
+
+
+def test_a_size_that_does_not_divide_the_frames_is_refused() -> None:
+    with pytest.raises(ValueError, match="size must be 64, 32, 16, 8 or 4"):
+        loaded("utd_mhad", {"size": 20})
+
+
+def test_every_person_of_sp_sw_har_can_be_a_device() -> None:
+    task = loaded("sp_sw_har", data_dir=data_folder())
+    assert task.ids is not None
+    shares = split(Natural(), task.train_y, task.ids, devices=17, seed=0)
+    assert [len(set(task.ids[share].tolist())) for share in shares] == [1] * 17
+    with pytest.raises(PartitionError, match="17 sources, too few for 18"):
+        split(Natural(), task.train_y, task.ids, devices=18, seed=0)
 
 
 def test_sp_sw_har_has_the_published_number_of_windows_of_each_sensor() -> None:
@@ -178,3 +209,35 @@ def test_a_subset_keeps_samples_labels_and_ids_together() -> None:
     np.testing.assert_array_equal(part.train_y, task.subset(12, 4, data_seed=5).train_y)
     assert not np.array_equal(part.train_y, task.subset(12, 4, data_seed=6).train_y)
     assert len(task.subset(0, 100, data_seed=5).test_y) == 9
+
+
+def counted(n: int = 60) -> Task:
+    """Samples that are their own number; three classes in turn."""
+    y = np.arange(n) % 3
+    return Task(np.arange(n, dtype=np.uint8), y, np.arange(9, dtype=np.uint8), np.arange(9) % 3, 3, ids=np.arange(n))
+
+
+def test_some_classes_alone_are_relabelled_in_the_order_given() -> None:
+    task = counted().restricted((2, 0))
+    assert task.classes == 2
+    assert task.train_x[:4].tolist() == [0, 2, 3, 5]
+    assert task.train_y[:4].tolist() == [1, 0, 1, 0]
+    assert task.test_y.tolist() == [1, 0, 1, 0, 1, 0]
+    np.testing.assert_array_equal(task.ids, task.train_x)
+    assert counted().restricted(()).classes == 3
+    with pytest.raises(ValueError, match=r"classes 0 to 2 \(found 3\)"):
+        counted().restricted((0, 3))
+
+
+def test_public_samples_are_no_longer_for_training() -> None:
+    task = counted().sharing(20, data_seed=4)
+    np.testing.assert_array_equal(np.sort(np.concatenate([task.train_x, task.public_x])), np.arange(60))
+    assert len(task.public_y) == 20
+    np.testing.assert_array_equal(task.public_y, task.public_x % 3)
+    np.testing.assert_array_equal(task.train_y, task.train_x % 3)
+    np.testing.assert_array_equal(task.ids, task.train_x)
+    np.testing.assert_array_equal(task.public_x, counted().sharing(20, data_seed=4).public_x)
+    assert not np.array_equal(task.public_x, counted().sharing(20, data_seed=5).public_x)
+    assert len(counted().sharing(0, data_seed=4).public_x) == 0
+    with pytest.raises(ValueError, match="none would be left"):
+        counted().sharing(60, data_seed=4)

@@ -40,9 +40,13 @@ def test_traffic_control_is_tried_in_a_namespace_of_its_own() -> None:
         tried.append(argv)
         return True, ""
 
-    list(doctor.traffic_control(attempt))
-    assert len(tried) == 3
-    assert all(argv[:2] == ("unshare", "--net") for argv in tried)
+    assert doctor.traffic_control(attempt).status == "ok"
+    assert [argv[:2] for argv in tried] == [("unshare", "--net")]
+
+
+def test_the_netem_shaper_is_said_to_need_netem_and_no_other_traffic_control(tmp_path: Path) -> None:
+    netem = next(each for each in doctor.diagnose(no_netem, tmp_path).shapers if each.name == "netem")
+    assert [need for need in netem.lacks if need.startswith("tc ")] == ["tc netem"]
 
 
 def test_whatever_fails_has_a_remedy(tmp_path: Path) -> None:

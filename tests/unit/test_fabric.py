@@ -96,7 +96,7 @@ class Bench:
 
     def count(self, link: str) -> tuple[int, int, dict[str, int]]:
         with self:
-            count = self.forwarding.counted()[link].count()
+            count = self.forwarding.counted()[link]
         return count.offered_packets, count.delivered_packets, count.dropped
 
     def close(self) -> None:

@@ -1,5 +1,7 @@
 """The journal: what a dead run left is found, a living run's is not, and nothing foreign is ever removed."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,20 @@ def test_a_path_that_is_not_ours_is_refused_even_if_a_journal_names_it(tmp_path:
     with pytest.raises(ValueError, match="not a control group of Edgebed's"):
         journal.clean(tmp_path)
     assert foreign.is_dir()
+
+
+def test_the_janitor_waits_for_the_lock_of_a_dying_orchestrator_whose_pipe_has_gone_first(tmp_path: Path) -> None:
+    group = tmp_path / "edgebed-1"
+    group.mkdir()
+    with Journal(tmp_path) as written:
+        written.make("cgroup", str(group))
+        argv = [sys.executable, "-m", "orchestrator.janitor", str(tmp_path)]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE) as janitor:
+            assert janitor.stdin is not None
+            janitor.stdin.close()
+            with pytest.raises(subprocess.TimeoutExpired):
+                janitor.wait(1.0)
+            assert group.is_dir()
+            written.__exit__(None, None, None)
+            assert janitor.wait(20) == 0
+    assert not group.exists()

@@ -374,6 +374,6 @@ def test_packets_refused_and_lost_under_way_are_accounted_for() -> None:
     link = Link(LinkShape(delay_s=1.0), 1)
     link.admit(MTU, 0.0)
     link.refuse(MTU, "partition")
-    link.lose("partition")
+    link.lose(MTU, "partition")
     assert link.count().dropped == {"partition": 2}
     assert link.in_flight_packets == 0

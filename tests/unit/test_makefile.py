@@ -41,8 +41,8 @@ def call(place: Path, *argv: str, **environ: str) -> subprocess.CompletedProcess
 def test_make_alone_lists_every_target(place: Path) -> None:
     done = call(place, "make")
     assert done.returncode == 0
-    listed = set(re.findall(r"^  (\w+)", done.stdout, flags=re.MULTILINE))
-    declared = set(re.findall(r"^(\w+):.*?## ", TARGETS, flags=re.MULTILINE))
+    listed = set(re.findall(r"^  ([\w-]+)", done.stdout, flags=re.MULTILINE))
+    declared = set(re.findall(r"^([\w-]+):.*?## ", TARGETS, flags=re.MULTILINE))
     wanted = "setup doctor scenario plan simulate smoke test check bench calibrate report clean"
     assert set(wanted.split()) <= listed
     assert listed == declared
@@ -63,6 +63,11 @@ def test_simulate_means_the_simulation(place: Path) -> None:
 def test_calibrating_takes_the_scenario_made_for_it_unless_another_is_named(place: Path) -> None:
     assert "edgebed calibrate parity_digits" in call(place, "make", "calibrate").stdout
     assert "edgebed calibrate smoke" in call(place, "make", "calibrate", "NAME=smoke").stdout
+
+
+def test_the_image_is_made_on_the_usual_base_unless_another_is_named(place: Path) -> None:
+    assert "edgebed image\n" in call(place, "make", "image").stdout
+    assert "edgebed image --base debootstrap" in call(place, "make", "image", "BASE=debootstrap").stdout
 
 
 @pytest.mark.parametrize("code", [1, 3, 6])

@@ -41,7 +41,7 @@ SHOWN: dict[str, Any] = {
 
 
 def line(shape: LinkShape, *, up: bool = True) -> str:
-    return " ".join(commands(shape, "h1-eth0", up=up)[1])
+    return " ".join(commands(shape, "h1-eth0", up=up)[-1])
 
 
 def test_all_of_a_shape_goes_into_one_netem_in_bits_and_microseconds() -> None:
@@ -52,7 +52,9 @@ def test_all_of_a_shape_goes_into_one_netem_in_bits_and_microseconds() -> None:
 
 
 def test_segments_are_not_glued_together_before_they_are_shaped() -> None:
-    assert commands(FULL, "d1-eth0")[0] == ("ethtool", "-K", "d1-eth0", "tso", "off", "gso", "off", "gro", "off")
+    by_device, by_tcp = commands(FULL, "d1-eth0")[:2]
+    assert by_device == ("ethtool", "-K", "d1-eth0", "tso", "off", "gso", "off", "gro", "off")
+    assert by_tcp == ("ip", "link", "set", "dev", "d1-eth0", "gso_max_segs", "1")
 
 
 def test_a_plain_link_is_told_so_in_full_because_netem_keeps_what_is_not_mentioned() -> None:
@@ -139,6 +141,12 @@ def test_a_bursty_shape_reads_back_without_differences() -> None:
 )
 def test_each_difference_is_found(change: dict[str, Any], difference: str) -> None:
     assert difference in readback(json.dumps([SHOWN]), replace(FULL, **change))
+
+
+def test_a_delay_that_the_kernel_rounds_down_reads_back_as_it_was_asked_for() -> None:
+    shown = {"kind": "netem", "options": {"limit": 1_000_000, "delay": {"delay": 0.000099, "jitter": 0}}}
+    assert readback(json.dumps([shown]), LinkShape(delay_s=0.0001)) == []
+    assert readback(json.dumps([shown]), LinkShape(delay_s=0.0002)) == ["delay_s: asked 0.0002, found 9.9e-05"]
 
 
 def test_a_device_without_netem_is_found_out() -> None:

@@ -16,8 +16,9 @@ import pytest
 
 from node_image.node import run_part
 from node_image.spec import Chosen, ComputeSpeed, NodeSpec, Peer, TaskSpec
+from orchestrator.keys import RunKeys
 
-SECRET = "11" * 32
+KEYS = RunKeys("run")
 ROOT = Path(__file__).parents[2]
 
 COORDINATOR = NodeSpec(
@@ -52,6 +53,7 @@ class Node:
 
     def __init__(self, spec: NodeSpec, workdir: Path, port: int) -> None:
         self._state_dir = workdir / "state"
+        self.keys = KEYS.new_life(spec)
         self.lines: list[dict[str, Any]] = []
         self._stderr = (workdir / f"{spec.name}.stderr").open("w+")
         path = workdir / f"{spec.name}.json"
@@ -71,7 +73,7 @@ class Node:
         self.process.stdin.write(json.dumps(command) + "\n")
 
     def init(self) -> None:
-        self.tell(do="init", run_id="run", secret=SECRET, state_dir=str(self._state_dir))
+        self.tell(do="init", **self.keys, state_dir=str(self._state_dir))
         self.hear("event", "ready")
 
     def start(self) -> None:
@@ -184,7 +186,7 @@ def test_an_algorithm_that_fails_ends_its_node_with_its_last_words(household: Ho
 def test_a_taken_port_is_a_failure_with_a_reason(household: Household) -> None:
     household.node().init()
     second = household.node()
-    second.tell(do="init", run_id="run", secret=SECRET, state_dir="unused")
+    second.tell(do="init", **second.keys, state_dir="unused")
     assert "Address already in use" in second.hear("event", "failed")["error"]
     assert second.end() == 1
 
@@ -217,7 +219,8 @@ def test_an_orchestrator_that_stops_a_node_may_close_the_pipe_at_once(household:
     assert node.process.stdin is not None
     node.process.stdin.close()
     assert node.end() == 0
-    assert node.lines[-1]["metric"] == "test_top_k"
+    assert node.lines[-2]["metric"] == "test_top_k"
+    assert node.lines[-1]["event"] == "model"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -249,14 +252,15 @@ def test_probes_run_beside_each_other_before_the_start(household: Household) -> 
     node.init()
 
 
-def test_the_secret_is_in_no_file_argument_or_environment(household: Household, tmp_path: Path) -> None:
+def test_a_nodes_keys_are_in_no_file_argument_or_environment(household: Household, tmp_path: Path) -> None:
     node = household.node()
     node.init()
     process = Path("/proc") / str(node.process.pid)
     seen = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
     seen += b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    assert SECRET.encode() not in seen
-    assert bytes.fromhex(SECRET) not in seen
+    for key in (node.keys["listening"], node.keys["pairs"]["coordinator"]):
+        assert key.encode() not in seen
+        assert bytes.fromhex(key) not in seen
 
 
 def test_a_part_ends_when_it_returns_or_when_its_time_is_up() -> None:

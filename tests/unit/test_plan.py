@@ -99,7 +99,7 @@ def test_specs_are_slices_of_the_plan_that_agree_with_each_other(mixed: Scenario
 
 def test_faults_come_in_the_order_of_time_and_keep_their_index(mixed: Scenario) -> None:
     faults = make_plan(mixed).faults
-    assert [fault.at_s for fault in faults] == sorted(fault.at_s for fault in faults)
+    assert [fault.at_s for fault in faults] == sorted(fault.at_s or 0.0 for fault in faults)
     assert {fault.index for fault in faults} == set(range(len(mixed.faults)))
     assert [fault.index for fault in faults] != sorted(fault.index for fault in faults)
 
@@ -145,6 +145,25 @@ def test_a_queue_is_as_asked_or_the_most_of_three(way: OneWay, rtt_s: float, que
     assert shape_of(way, rtt_s).queue_bytes == queue_bytes
 
 
+def test_each_device_of_a_group_has_its_own_pace_where_they_spread(tmp_path: Path) -> None:
+    path = tmp_path / "pace.yaml"
+    path.write_text(MIXED.read_text().replace("count: 3,", "count: 3, phase_every: 2 s, phase_spread: 0.5,", 1))
+    plan = make_plan(load_scenario(path))
+    paces = {node.name: node.spec.phase_every_s for node in plan.nodes}
+    spread = [pace for pace in paces.values() if pace]
+    assert len(set(spread)) == 3
+    assert all(0.2 < pace < 20 for pace in spread)
+    assert paces["coordinator"] == 0.0
+
+
+def test_a_group_may_have_a_stream_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "rates.yaml"
+    path.write_text(MIXED.read_text().replace("count: 3,", "count: 3, stream: 5 samples/s,", 1))
+    rates = [node.spec.task.stream_per_s for node in make_plan(load_scenario(path)).nodes]
+    assert rates.count(5.0) == 3
+    assert len(set(rates)) == 2
+
+
 def test_peers_of_a_ring_are_its_neighbours_and_positions_are_kept(tmp_path: Path) -> None:
     text = MIXED.read_text().replace("{kind: two_tier, gateways: 2, uplink: ethernet_100}", "{kind: ring}")
     path = tmp_path / "ring.yaml"
@@ -154,7 +173,7 @@ def test_peers_of_a_ring_are_its_neighbours_and_positions_are_kept(tmp_path: Pat
     assert plan.nodes[0].spec.coordinator is None
     assert (plan.nodes[0].address, plan.nodes[0].spec.index) == ("10.77.0.1", 0)
     area = "topology={kind: random_geometric, area: 10 m, radio_range: 20 m}"
-    places = [node.position_m for node in make_plan(load_scenario(path, (area,))).nodes]
+    places = [node.spec.position_m(0.0) for node in make_plan(load_scenario(path, (area,))).nodes]
     assert len({place for place in places if place is not None}) == 6
 
 

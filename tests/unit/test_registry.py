@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, dataclass
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from node_image import registry
 from node_image.parameters import REQUIRED, describe, parameter, read
 from node_image.registry import Kind
 
-KINDS: tuple[Kind, ...] = ("algorithm", "model", "partition", "rule", "task")
+KINDS: tuple[Kind, ...] = ("algorithm", "drift", "meter", "model", "partition", "rule", "selection", "task")
 PLUGINS = [(kind, name) for kind in KINDS for name in registry.known(kind)]
 
 
@@ -45,7 +46,7 @@ def test_an_unknown_name_is_a_key_error() -> None:
 def test_every_parameter_says_what_it_is_and_has_a_default_that_it_allows(kind: Kind, name: str) -> None:
     for spec in registry.parameters(kind, name).values():
         assert spec.about
-        assert spec.unit in ("", "s", "bytes", "per_s", "ratio", "px")
+        assert spec.unit in ("", "s", "bytes", "per_s", "ratio", "px", "W")
         assert spec.name.endswith("_s") == (spec.unit == "s")
         assert spec.default is REQUIRED or spec.problem(spec.default) is None
 
@@ -75,3 +76,17 @@ def test_a_whole_number_is_nothing_else(value: object) -> None:
 @pytest.mark.parametrize("value", [True, "1", float("nan"), -0.1])
 def test_a_number_with_bounds_is_neither_a_word_nor_nan(value: object) -> None:
     assert describe(Example)["share"].problem(value) is not None
+
+
+@pytest.mark.parametrize("kind", ["algorithm", "model", "rule", "task"])
+def test_what_can_be_chosen_is_in_the_documentation(kind: registry.Kind) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "learning.md").read_text(encoding="utf-8")
+    assert [name for name in registry.known(kind) if f"`{name}`" not in text] == []
+
+
+def test_every_papers_comparison_has_its_place_in_the_document() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "papers.md").read_text(encoding="utf-8")
+    names = [path.stem for path in (root / "scenarios" / "papers").glob("*.yaml")]
+    assert names
+    assert [name for name in names if f"<!-- runs: {name} -->" not in text] == []

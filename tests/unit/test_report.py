@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis import figures, report, tables
+from analysis import export, figures, headlines, report, tables
+from analysis.groups import group
 from analysis.load import NotARunError, Run, load_run, load_runs
+from node_image.records import Record
 from tests.unit.recorded_runs import write_comparison, write_run
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -95,14 +97,19 @@ def test_trust_comes_before_figures(page: str) -> None:
     outline = Outline()
     outline.feed(page)
     assert outline.headings == [
+        "Question",
         "Setting",
+        "What to believe: receipt and notes",
         "Verdict",
         "Results",
-        "What to believe: receipt and notes",
         "Accuracy",
-        "Bytes",
-        "Energy",
+        "Statistics",
+        "Time line of devices",
         "Faults",
+        "Bytes",
+        "Who sent what to whom",
+        "Energy",
+        "Every run",
         "How to repeat",
     ]
 
@@ -137,14 +144,13 @@ def test_what_failed_is_said_with_what_helps_and_not_again_among_the_notes(tmp_p
 
 
 def test_with_many_runs_each_is_a_row(tmp_path: Path) -> None:
-    runs = [load_run(write_run(tmp_path / f"run{seed}", seed=seed), f"seed={seed}") for seed in range(7)]
+    runs = [load_run(write_run(tmp_path / f"run{number}"), f"rate={number}") for number in range(7)]
     html = report.render(runs)
-    assert "<td>seed 6</td><td" in html
-    assert "<th>run</th><th" in html
+    assert '<td class="whole">rate 6</td><td' in html
 
 
 def test_energy_says_that_it_is_modelled_and_from_what(page: str) -> None:
-    assert "Source: model." in page
+    assert "Joules of all nodes by component: modelled energy." in page
     assert "a data sheet" in page
     assert "± 10.0 %" in page
 
@@ -176,6 +182,16 @@ def test_accuracy_without_a_coordinator_is_the_mean_of_the_devices(tmp_path: Pat
     assert list(series.values) == pytest.approx([0.5])
 
 
+def test_the_last_test_counts_as_accuracy_and_a_devices_own_part_does_not(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "run")
+    with (directory / "nodes" / "coordinator" / "records.jsonl").open("a") as file:
+        for split, value in (("own", 0.1), ("final", 0.5)):
+            file.write(Record(200.0, "test_accuracy", value, {"split": split}).to_line() + "\n")
+    series = tables.accuracy(load_run(directory, "run"))
+    assert series.times_s[-1] == 200.0
+    assert series.values[-1] == 0.5
+
+
 def test_accuracy_against_bytes_uses_what_was_sent_until_then() -> None:
     accuracy = tables.Series((1.0, 2.0), (0.3, 0.6))
     sent = tables.Series((0.5, 1.5, 2.5), (10.0, 30.0, 60.0))
@@ -189,22 +205,26 @@ def test_a_cumulative_series_ends_at_the_total(comparison: list[Run]) -> None:
 
 
 def test_runs_that_differ_by_their_seed_share_a_colour() -> None:
-    assert figures.family("algorithm=fedavg seed=1") == figures.family("algorithm=fedavg seed=22") == "algorithm=fedavg"
-    assert figures.family("seed=3") == "seed=3"
+    assert (
+        headlines.family("algorithm=fedavg seed=1")
+        == headlines.family("algorithm=fedavg seed=22")
+        == "algorithm=fedavg"
+    )
+    assert headlines.family("seed=3") == "seed=3"
 
 
 def test_the_same_runs_give_the_same_drawing(comparison: list[Run]) -> None:
-    first = figures.svg(figures.accuracy_over_time(comparison))
-    assert first == figures.svg(figures.accuracy_over_time(comparison))
+    first = figures.svg(figures.accuracy(group(comparison)))
+    assert first == figures.svg(figures.accuracy(group(comparison)))
     assert first.startswith("<svg")
     assert "dropout of 1 of 3 devices" in first
 
 
 def test_the_overview_says_what_each_run_cost_and_what_it_was_made_of(comparison: list[Run], tmp_path: Path) -> None:
-    figure = figures.overview(comparison)
+    figure = figures.overview(group(comparison))
     legend = figure.axes[1].get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["fedavg, 3.20 MB in all", "fedasync, 3.20 MB in all"]
+    assert [text.get_text() for text in legend.get_texts()] == ["fedasync, 3.20 MB in all", "fedavg, 3.20 MB in all"]
     figures.save(figure, tmp_path / "overview.svg", "made by a test")
     assert "made by a test" in (tmp_path / "overview.svg").read_text()
 
@@ -212,5 +232,60 @@ def test_the_overview_says_what_each_run_cost_and_what_it_was_made_of(comparison
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
 def test_figures_can_be_kept_for_a_paper(comparison: list[Run], tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"energy.{kind}"
-    figures.save(figures.energy_by_component(comparison), path)
+    figures.save(figures.energy_by_component(group(comparison), "model"), path)
     assert path.stat().st_size > 1000
+
+
+def test_drawings_of_a_page_share_no_definition() -> None:
+    drawing = '<svg x><defs><pattern id="h1"/></defs><path style="fill: url(#h1)"/><use href="#h1"/></svg>'
+    first, second = figures.apart(f"{drawing}<p>#h1 url(#h1)</p>{drawing}").split("<p>#h1 url(#h1)</p>")
+    assert (
+        first == '<svg x><defs><pattern id="f1-h1"/></defs><path style="fill: url(#f1-h1)"/><use href="#f1-h1"/></svg>'
+    )
+    assert second == first.replace("f1-", "f2-")
+
+
+def test_energy_of_two_sources_is_told_apart_and_never_added_up(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "run")
+    with (directory / "records.jsonl").open("a") as file:
+        labels = {"node": "pi0", "component": "board", "source": "measured:ina219"}
+        file.write(Record(10.0, "energy_joules", 500.0, labels).to_line() + "\n")
+    run = load_run(directory, "run")
+    assert tables.sources([run]) == ["measured:ina219", "model"]
+    assert tables.energy(run, "measured:ina219") == {"board": 500.0}
+    assert "board" not in tables.energy(run, "model")
+    assert tables.cumulative(run, "energy_joules", "measured:ina219").values == (500.0,)
+    html = report.render([run])
+    assert "never added up" in html
+    assert "energy measured by ina219, median" in html
+
+
+def test_a_receipt_that_was_never_finished_is_said_to_be_so(tmp_path: Path) -> None:
+    """As a run that was killed leaves it: links were measured before it, nothing was during it."""
+    directory = write_run(tmp_path / "run")
+    receipt = json.loads((directory / "receipt.json").read_text())
+    (directory / "receipt.json").write_text(json.dumps({**receipt, "pending": True}))
+    (directory / "result.json").unlink()
+    html = report.render([load_run(directory, "run")])
+    assert "The receipt is not finished: it holds what was measured before the run" in html
+
+
+def test_tables_for_papers_keep_modelled_and_measured_joules_in_columns_of_their_own(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "run")
+    result = json.loads((directory / "result.json").read_text())
+    result["summary"] |= {"energy_joules": 900.0, "measured_energy_joules.host_rapl": 50.0}
+    (directory / "result.json").write_text(json.dumps(result))
+    labels = {"node": "host", "component": "host", "source": "measured:rapl"}
+    with (directory / "records.jsonl").open("a") as file:
+        file.write(Record(10.0, "energy_joules", 50.0, labels).to_line() + "\n")
+    export.export(tmp_path / "paper", [load_run(directory, "run")], (), "a test")
+    for kind in ("md", "tex"):
+        table = (tmp_path / "paper" / f"results.{kind}").read_text()
+        assert "modelled energy" in table
+        assert "measured energy: host rapl" in table
+        assert "900 J" in table.replace("~", " ").replace("\\,", " ")
+        assert "50.0 J" in table.replace("~", " ").replace("\\,", " ")
+        assert "950" not in table
+    cost = (tmp_path / "paper" / "energy.csv").read_text()
+    assert "rapl" not in cost
+    assert ",50.0," in (tmp_path / "paper" / "energy_measured_rapl.csv").read_text()

@@ -1,6 +1,8 @@
 """One run, seen from outside: what ends it, what it leaves, and that nothing is created for what cannot run."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from orchestrator.plan import Expectation
 from orchestrator.run import execute
 from orchestrator.substrates import SUBSTRATES
 from orchestrator.terminal import QuietDisplay
+from orchestrator.terminal.displays import RunState
 from tests.plans import fault, star
 
 SHORT = Chosen("fedavg", {"local_steps": 5, "rounds": 3})
@@ -28,6 +31,21 @@ def test_a_finished_run_leaves_every_file_that_the_run_directory_promises(tmp_pa
     for node in ("coordinator", "d-1", "d-2"):
         assert (outcome.directory / "nodes" / node / "spec.json").exists()
         assert (outcome.directory / "nodes" / node / "records.jsonl").exists()
+
+
+def test_what_was_measured_before_a_run_is_on_disk_while_it_lasts(tmp_path: Path) -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Watching(QuietDisplay):
+        def progress(self, t_s: float, stop_after_s: float, state: RunState) -> None:
+            seen.append(json.loads((tmp_path / "run" / "receipt.json").read_text()))
+
+    outcome = execute(
+        star(2, stop_after_s=5.0, algorithm=Chosen("fedavg", {"local_steps": 5})), "", options(tmp_path), Watching()
+    )
+    assert seen
+    assert all(receipt["pending"] for receipt in seen)
+    assert json.loads((outcome.directory / "receipt.json").read_text())["pending"] is False
 
 
 def test_a_missed_expectation_ends_with_1_and_is_named(tmp_path: Path) -> None:
@@ -75,9 +93,9 @@ def test_asking_for_real_nodes_without_root_is_refused_before_anything_is_made(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_substrate_that_is_not_there_yet_is_named_with_those_that_are(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'ssh' is not there yet; known: auto, mininet, simulation"):
-        execute(star(1), "", options(tmp_path, "ssh"), QuietDisplay())
+def test_a_substrate_that_is_unknown_is_named_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'moon' is not there yet; known: auto, .*mininet.*simulation"):
+        execute(star(1), "", options(tmp_path, "moon"), QuietDisplay())
 
 
 def test_a_fault_that_the_substrate_cannot_do_is_refused_before_anything_is_made(

@@ -229,6 +229,45 @@ def test_the_same_algorithm_twice_is_told_apart_by_its_parameters(load: Load) ->
     ]
 
 
+ARMS = """\
+compare:
+  arms:
+    - {name: rounds, algorithm: fedavg, learning.model: linear}
+    - {name: gentle, algorithm: {name: fedasync, mixing: 0.1}, learning.algorithm.local_steps: 3}
+  seeds: 2
+  claims:
+    - {metric: test_accuracy, arm: rounds, against: gentle, at_least: -2 %}
+    - {metric: wire_bytes, arm: rounds, against: gentle, by: ratio, at_most: 0.7}
+    - {metric: test_accuracy, arm: gentle, at_least: 80 %, where: [seed=1]}
+"""
+
+
+def test_an_arm_changes_several_values_at_once(load: Load) -> None:
+    variants = expand(load(ARMS))
+    assert [variant.label for variant in variants] == [
+        f"arm={arm} seed={seed}" for arm in ("rounds", "gentle") for seed in (1, 2)
+    ]
+    rounds, gentle = variants[0].scenario.learning, variants[2].scenario.learning
+    assert (rounds.algorithm.name, rounds.model.name, rounds.algorithm.parameters["local_steps"]) == (
+        "fedavg",
+        "linear",
+        7,
+    )
+    assert (gentle.model.name, gentle.algorithm.parameters["mixing"]) == ("mlp", 0.1)
+    assert gentle.algorithm.parameters["local_steps"] == 3
+
+
+def test_claims_are_in_base_units_and_are_written_as_they_were(load: Load, tmp_path: Path) -> None:
+    scenario = load(ARMS)
+    assert scenario.compare is not None
+    first, second, third = scenario.compare.claims
+    assert (first.at_least, second.at_most, third.at_least) == (-0.02, 0.7, 0.8)
+    (tmp_path / "again.yaml").write_text(dump_resolved(scenario))
+    again = load_scenario(tmp_path / "again.yaml").compare
+    assert again is not None
+    assert again.claims == scenario.compare.claims
+
+
 def test_without_compare_there_is_one_variant(load: Load) -> None:
     (variant,) = expand(load("", "seed=3"))
     assert (variant.label, variant.seed) == ("algorithm=fedasync", 3)
@@ -246,6 +285,14 @@ def test_without_compare_there_is_one_variant(load: Load) -> None:
         ("{devices.5.count: [1]}", "compare.devices.5.count: devices is a list of 2: no item 5"),
         ("{seeds: 20000}", "compare: makes 20000 runs; at most 10000"),
         ("[fedavg]", "compare: must be a mapping"),
+        ("{arms: [fedavg]}", "compare.arms.0: must be a mapping: name, and the values"),
+        ("{arms: [{name: a, seed: 1}, {name: a, seed: 2}]}", "compare.arms.1.name: stands here twice"),
+        ("{arms: [{name: a, learning.model: resnet}]}", "compare.arms.0.learning.model: with arm=a"),
+        ("{arms: [{name: a, seed: 1}], claims: [{metric: round, arm: b, at_least: 1}]}", "unknown arm (found 'b')"),
+        (
+            "{arms: [{name: a, seed: 1}], claims: [{metric: round, arm: a}]}",
+            "compare.claims.0: give at_least or at_most",
+        ),
     ],
 )
 def test_a_comparison_that_cannot_be_made_is_a_problem(load: Load, compare: str, wrong: str) -> None:

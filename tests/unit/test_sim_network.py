@@ -210,6 +210,19 @@ def test_a_sender_that_hears_nothing_for_five_seconds_gives_up() -> None:
     assert not world.arrived
 
 
+def test_a_sender_gives_up_whenever_its_silence_began() -> None:
+    starts_s = [start_s for seed in range(40) if (start_s := Random(seed).uniform(11.0, 16.0)) + 5.0 - start_s < 5.0]
+    assert starts_s  # a sum of floats is rounded: the clock stands at the very end of the five seconds, or just before
+    for start_s in starts_s:
+
+        def act(world: World, start_s: float = start_s) -> None:
+            world.change(up=False)
+            world.loop.call_at(start_s, world.sender.outgoing.write, 10_000, 1)
+
+        world = in_world(LinkShape(rate_bps=2e6, delay_s=0.02), act, until_s=30.0)
+        assert world.lost == [start_s + 5.0]
+
+
 @pytest.mark.parametrize(("down_s", "breaks"), [(15.0, False), (40.0, True)])
 def test_an_idle_connection_notices_by_its_probes_that_the_way_is_cut(down_s: float, breaks: bool) -> None:
     def act(world: World) -> None:
@@ -220,6 +233,21 @@ def test_an_idle_connection_notices_by_its_probes_that_the_way_is_cut(down_s: fl
     assert bool(world.lost) == breaks
     if breaks:  # 5 s after the probe that nobody answered
         assert world.lost == [pytest.approx(125.0, abs=1.0)]
+
+
+def test_a_sender_whose_peer_is_gone_finds_out_though_the_first_reset_is_lost() -> None:
+    shape = LinkShape(rate_bps=1e6, delay_s=0.05)
+
+    def act(world: World) -> None:
+        world.network.reshape(world.link(1), shape, up=False)  # nothing of the other end's gets through
+        world.connection.listener.close()
+        world.sender.outgoing.write(1000, "never read")
+        world.loop.call_at(0.2, lambda: world.network.reshape(world.link(1), shape, up=True))
+
+    world = in_world(shape, act)
+    assert world.arrived == []
+    (lost_s,) = world.lost
+    assert lost_s < 5.0, "by the reset to what it sends again, long before it would probe an idle connection"
 
 
 def test_idle_connections_cost_a_probe_and_an_answer_each_way_every_half_minute() -> None:

@@ -14,9 +14,10 @@ from node_image.records import Record
 from node_image.runtime import Body, Cost, Message
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import Plan
+from orchestrator.simulation.disk import VirtualDisk
 from orchestrator.simulation.life import HANDLING_S, HANDLING_S_PER_BYTE, Life
 from orchestrator.simulation.network import Network
-from orchestrator.simulation.runtime import Disk, SimRuntime
+from orchestrator.simulation.runtime import SimRuntime
 from orchestrator.simulation.said import line_of
 from orchestrator.simulation.switchboard import Switchboard
 from orchestrator.simulation.virtual_time import VirtualTimeLoop
@@ -43,7 +44,7 @@ class Nodes:
                 cast(Learner, None),
                 self.board,
                 life,
-                Disk(),
+                VirtualDisk(),
                 lambda t, metric, value, labels, told=told: told.append(Record(t, metric, value, labels)),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             )
             self.runtimes[node.name].listen()

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -23,8 +24,9 @@ from node_image.records import Record
 from node_image.runtime import Cost, Message, NodeRuntime
 from node_image.spec import Chosen, ComputeSpeed, NodeSpec, Peer, TaskSpec
 from node_image.tcp import TcpRuntime
+from orchestrator.keys import RunKeys
 
-SECRET = bytes(range(32))
+KEYS = RunKeys("run", bytes(range(32)))
 NO_COST = Cost(0, 0)
 ADDRESSES = {"coordinator": "127.0.7.1", "alice": "127.0.7.2", "bob": "127.0.7.3"}
 
@@ -68,6 +70,13 @@ def spec(name: str) -> NodeSpec:
     )
 
 
+def identity_of(name: str, life: int = 1) -> Identity:
+    """As a node makes it of its `init` command."""
+    told = KEYS.new_life(spec(name))
+    pairs = {peer: bytes.fromhex(key) for peer, key in told["pairs"].items()}
+    return Identity(name, "run", bytes.fromhex(told["listening"]), pairs, life)
+
+
 class Town:
     """Starts and ends runtimes on a port of its own."""
 
@@ -78,10 +87,12 @@ class Town:
         self.ledgers: dict[str, Ledger] = {}
 
     @asynccontextmanager
-    async def node(self, name: str, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> AsyncIterator[TcpRuntime]:
+    async def node(
+        self, name: str, max_payload_bytes: int = MAX_PAYLOAD_BYTES, life: int = 1
+    ) -> AsyncIterator[TcpRuntime]:
         ledger = self.ledgers[name] = Ledger()
         learner = cast(Learner, None)  # nothing here learns
-        identity = Identity(name, "run", SECRET)
+        identity = identity_of(name, life)
         runtime = TcpRuntime(
             spec(name),
             identity,
@@ -271,7 +282,7 @@ def test_the_newest_connection_of_a_node_wins(town: Town) -> None:
             older = live_connection(coordinator, "alice")
             # The same node in a second life; its first one never said goodbye.
             reader, writer = await town.stranger("coordinator", ADDRESSES["alice"])
-            session = await greet(reader, writer, Identity("alice", "run", SECRET), "coordinator")
+            session = await greet(reader, writer, identity_of("alice"), "coordinator")
             second_life = Connection(reader, writer, session)
             await until(lambda: live_connection(coordinator, "alice") not in (None, older))
             assert older is not None
@@ -280,6 +291,99 @@ def test_the_newest_connection_of_a_node_wins(town: Town) -> None:
             parts = await second_life.receive()
             assert getattr(parts, "kind", None) == "model"
             second_life.close()
+
+    asyncio.run(scene())
+
+
+def test_a_process_of_an_earlier_life_is_fenced_and_disturbs_nobody(town: Town) -> None:
+    async def scene() -> None:
+        async with town.node("coordinator") as coordinator:
+            lives: list[Connection] = []
+            for life in (2, 1, 2, 3):  # an earlier process, the same again (its connection broke), and the next one
+                reader, writer = await town.stranger("coordinator", ADDRESSES["alice"])
+                session = await greet(reader, writer, identity_of("alice", life), "coordinator")
+                if life == 1:
+                    assert await reader.read() == b""
+                    assert lives[0].is_closing() is False
+                    writer.close()
+                    continue
+                older = live_connection(coordinator, "alice")
+                lives.append(Connection(reader, writer, session))
+                await until(lambda older=older: live_connection(coordinator, "alice") not in (None, older))
+            assert town.ledgers["coordinator"].total("rejected_frames", reason="hello_fenced") == 1
+            for each in lives:
+                each.close()
+
+    asyncio.run(scene())
+
+
+def test_a_coordinator_of_an_earlier_life_that_answers_again_is_refused_by_who_knows_a_later_one(town: Town) -> None:
+    async def scene() -> None:
+        async with town.node("alice") as alice:
+            async with town.node("coordinator", life=2):
+                await until(lambda: live_connection(alice, "coordinator") is not None)
+            async with town.node("coordinator", life=1) as zombie:
+                await until(lambda: town.ledgers["alice"].total("rejected_frames", reason="hello_fenced") > 0)
+                await alice.send("coordinator", "join", {"life": 2})
+                assert await zombie.receive(within=0.2) is None
+            async with town.node("coordinator", life=3) as third:
+                assert (await got(third))[0].body == {"life": 2}
+
+    asyncio.run(scene())
+
+
+def test_a_reset_is_an_error_at_the_other_end_and_the_dialer_is_back(town: Town) -> None:
+    async def scene() -> None:
+        async with town.node("coordinator") as coordinator, town.node("alice") as alice:
+            await until(lambda: live_connection(coordinator, "alice") is not None)
+            assert await coordinator.reset() == 1
+            await until(lambda: town.ledgers["alice"].total("reconnects", peer="coordinator") == 1)
+            await alice.send("coordinator", "join", {"life": 1})
+            assert (await got(coordinator))[0].body == {"life": 1}
+            assert await alice.reset("bob") == 0
+
+    asyncio.run(scene())
+
+
+def test_a_reset_goes_out_as_a_reset_and_not_as_an_end(town: Town) -> None:
+    async def scene() -> None:
+        async with town.node("coordinator") as coordinator:
+            reader, writer = await town.stranger("coordinator", ADDRESSES["alice"])
+            await greet(reader, writer, identity_of("alice"), "coordinator")
+            await until(lambda: live_connection(coordinator, "alice") is not None)
+            await coordinator.reset()
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()
+
+    asyncio.run(scene())
+
+
+def test_who_is_isolated_keeps_its_connections_and_nothing_else(town: Town) -> None:
+    async def scene() -> None:
+        async with town.node("coordinator") as coordinator, town.node("alice") as alice:
+            await until(lambda: live_connection(coordinator, "alice") is not None)
+            coordinator.isolate()
+            await coordinator.save({"version": 7})
+            assert coordinator.restored() is None
+            await coordinator.send("alice", "model", {"life": 1})
+            assert (await got(alice))[0].body == {"life": 1}
+            with pytest.raises(ConnectionRefusedError):
+                await town.stranger("coordinator")
+
+    asyncio.run(scene())
+
+
+def test_no_node_can_pose_as_another_of_the_same_run(town: Town) -> None:
+    async def scene() -> None:
+        async with town.node("coordinator") as coordinator:
+            mallory = replace(identity_of("bob"), name="alice")  # all that bob has been given, and alice's name
+            reader, writer = await town.stranger("coordinator", ADDRESSES["alice"])
+            with pytest.raises((EOFError, ConnectionError)):
+                await greet(reader, writer, mallory, "coordinator")
+            writer.close()
+            assert live_connection(coordinator, "alice") is None
+            assert town.ledgers["coordinator"].total("rejected_frames", reason="hello_mac") == 1
 
     asyncio.run(scene())
 
@@ -296,6 +400,22 @@ def test_a_restarted_coordinator_is_found_again(town: Town) -> None:
                     assert (await got(alice))[0].body == {"life": life}
                 await until(lambda: live_connection(alice, "coordinator") is None)
             assert town.ledgers["alice"].total("reconnects", peer="coordinator") == 2
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_runtime_closes_even_while_a_connection_of_its_breaks(turns: int, town: Town) -> None:
+    """`turns` of the event loop lie between the break and the end: in some the error and the end meet."""
+
+    async def scene() -> None:
+        async with town.node("coordinator"), town.node("alice") as alice:
+            await until(lambda: live_connection(alice, "coordinator"))
+            (live_connection(alice, "coordinator") or pytest.fail("no connection")).close()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                await alice.close()
 
     asyncio.run(scene())
 
@@ -329,7 +449,7 @@ def test_a_known_peer_that_turns_to_garbage_is_disconnected_and_counted(town: To
     async def scene() -> None:
         async with town.node("coordinator", max_payload_bytes=1000):
             reader, writer = await town.stranger("coordinator")
-            await greet(reader, writer, Identity("alice", "run", SECRET), "coordinator")
+            await greet(reader, writer, identity_of("alice"), "coordinator")
             writer.write(sent)
             with pytest.raises((EOFError, ConnectionError)):
                 await reader.readexactly(1)
@@ -362,7 +482,7 @@ def test_a_message_cut_off_by_a_broken_connection_is_counted(town: Town) -> None
     async def scene() -> None:
         async with town.node("coordinator") as coordinator:
             reader, writer = await town.stranger("coordinator")
-            await greet(reader, writer, Identity("alice", "run", SECRET), "coordinator")
+            await greet(reader, writer, identity_of("alice"), "coordinator")
             writer.transport.pause_reading()  # type: ignore[attr-defined] # a ReadTransport, whatever its declared type
             await coordinator.send(
                 "alice", "model", {"model": np.zeros(15 * 2**20, np.float32)}
@@ -454,7 +574,7 @@ def test_the_clock_begins_at_the_common_instant_and_stands_still_at_the_end(town
         began = time.monotonic() - 100.0
         alice = TcpRuntime(
             spec("alice"),
-            Identity("alice", "run", SECRET),
+            identity_of("alice"),
             cast(Learner, None),
             Ledger(),
             Path("nowhere"),

@@ -233,7 +233,8 @@ def test_no_color_takes_the_colours_alone(window: Callable[[int], Terminal], mon
         ("round_s", "time of a round, median"),
         ("round_s_p95", "time of a round, 95th percentile"),
         ("time_to_accuracy_60_s", "time to 60 % accuracy"),
-        ("energy_joules.radio_tx", "energy: radio tx"),
+        ("energy_joules.radio_tx", "modelled energy: radio tx"),
+        ("measured_energy_joules.host_rapl", "measured energy: host rapl"),
         ("something_new_s", "something new"),
     ],
 )

@@ -21,7 +21,8 @@ from orchestrator.forms.topology import (
     Star,
     TwoTier,
 )
-from orchestrator.topology import End, Graph, TopologyError, build, longest_hop, neighbourhoods
+from orchestrator.graph import End, Graph, TopologyError
+from orchestrator.topology import build, longest_hop, neighbourhoods
 
 
 def link(rate_bps: float) -> Link:
@@ -187,13 +188,13 @@ def geometric(range_m: float) -> RandomGeometric:
 @given(st.integers(0, 2**32), st.integers(2, 20))
 def test_devices_in_radio_range_are_linked_and_no_others(seed: int, count: int) -> None:
     graph = build(geometric(150), devices(count), None, seed)
-    places = np.array(list(graph.positions_m.values()))
+    places = np.array([way[0][1:] for way in graph.tracks.values()])
     assert (places >= 0).all()
     assert (places <= (100, 50)).all()
     needed_m = longest_hop(places)
     again = build(geometric(needed_m + 1e-9), devices(count), None, seed)
     assert nx.is_connected(as_graph(again))
-    at = again.positions_m
+    at = {name: way[0][1:] for name, way in again.tracks.items()}
     for a, b in nx.non_edges(as_graph(again)):
         assert np.hypot(*np.subtract(at[a], at[b])) > needed_m
     with pytest.raises(TopologyError, match=r"a range of .* would do"):
@@ -201,6 +202,6 @@ def test_devices_in_radio_range_are_linked_and_no_others(seed: int, count: int) 
 
 
 def test_another_seed_puts_the_devices_elsewhere() -> None:
-    one, same, other = (build(geometric(150), devices(4), None, seed).positions_m for seed in (1, 1, 2))
+    one, same, other = (build(geometric(150), devices(4), None, seed).tracks for seed in (1, 1, 2))
     assert one == same
     assert one != other

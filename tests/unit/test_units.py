@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from orchestrator import units
 
 QUANTITIES = (
+    units.DRIFT,
     units.DURATION,
     units.ENERGY,
     units.ENERGY_PER_MBIT,
     units.LENGTH,
+    units.TEMPERATURE,
     units.MAC_RATE,
     units.PER_SECOND,
     units.POWER,
@@ -26,6 +28,7 @@ QUANTITIES = (
 @pytest.mark.parametrize(
     ("quantity", "text", "value"),
     [
+        (units.DRIFT, "100 ppm", 1e-4),
         (units.DURATION, "20 ms", 0.02),
         (units.DURATION, "60us", 60e-6),
         (units.DURATION, " 2 min ", 120.0),

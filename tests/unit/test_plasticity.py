@@ -1,0 +1,117 @@
+"""The agents that choose the plasticity: one step by hand, and a small world that they must learn."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from node_image import plasticity
+from node_image.plasticity import FIRST, RATES, Agent, Fixed, PolicyGradient, QLearning, Seen, policy_input, reward
+
+
+def test_the_reward_is_gain_and_consistency_less_age() -> None:
+    seen = Seen(before=0.5, after=0.61, staleness=4, divergence=0.3, devices=8)
+    assert reward(seen) == pytest.approx(0.11 / 0.55 + 0.1 * 0.7 - 0.02 * 0.5)
+
+
+def test_staleness_beyond_twice_the_fleet_costs_no_more() -> None:
+    seen = Seen(staleness=16, devices=8)
+    assert seen.age == 2.0
+    assert reward(replace(seen, staleness=1000)) == reward(seen)
+
+
+@pytest.mark.parametrize(
+    ("seen", "number"),
+    [
+        (Seen(0.5, 0.49, 0, 0.0, 8), 0),
+        (Seen(0.5, 0.496, 3, 0.04, 8), 9),
+        (Seen(0.5, 0.504, 4, 0.05, 8), 13),
+        (Seen(0.5, 0.52, 10, 0.19, 8), 22),
+        (Seen(0.5, 0.6, 11, 0.2, 8), 26),
+    ],
+)
+def test_situations_fall_into_27_states(seen: Seen, number: int) -> None:
+    assert plasticity.state(seen) == number
+
+
+def test_one_q_update_has_the_value_of_its_equation() -> None:
+    agent = QLearning()
+    here, there = Seen(), Seen(0.5, 0.6)
+    agent.values[plasticity.state(there), 1] = 2.0
+    agent.values[plasticity.state(here), 3] = 0.5
+    agent.learn(here, 3, 1.0, there)
+    assert agent.values[plasticity.state(here), 3] == pytest.approx(0.5 + 0.3 * (1.0 + 0.5 * 2.0 - 0.5))
+    assert np.count_nonzero(agent.values) == 2
+
+
+def test_a_good_reward_makes_the_rate_taken_more_likely_and_a_bad_one_less() -> None:
+    seen = Seen(0.4, 0.5, 3, 0.1, 8)
+    for gained, sign in ((1.0, 1), (-1.0, -1)):
+        agent = PolicyGradient()
+        before = agent.policy(seen)[1]
+        agent.learn(seen, 1, gained, seen)
+        assert (agent.policy(seen)[1] - before) * sign > 0
+        assert agent.baseline == pytest.approx(0.2 * gained)
+
+
+def test_one_policy_gradient_update_has_the_value_of_its_equation() -> None:
+    agent, seen = PolicyGradient(baseline=0.25), Seen(0.4, 0.5, 3, 0.1, 8)
+    weights, policy = agent.weights.copy(), agent.policy(seen)
+    agent.learn(seen, 2, 1.25, seen)
+    expected = weights + 0.5 * 1.0 * np.outer(np.eye(5)[2] - policy, policy_input(seen))
+    np.testing.assert_allclose(agent.weights, expected)
+
+
+def test_the_policy_begins_by_preferring_the_first_rate() -> None:
+    policy = PolicyGradient().policy(Seen())
+    assert policy.argmax() == FIRST
+    assert policy[FIRST] == pytest.approx(np.e / (np.e + 4))
+    assert RATES[FIRST] == 0.05
+
+
+def test_q_learning_begins_with_the_first_rate_and_explores_only_next_to_it() -> None:
+    rng = np.random.default_rng(0)
+    firsts = [QLearning().choose(Seen(), rng) for _ in range(300)]
+    assert set(firsts) == {FIRST - 1, FIRST, FIRST + 1}
+    assert firsts.count(FIRST) / 300 == pytest.approx(0.7, abs=0.1)
+
+
+def test_q_learning_explores_less_and_less_but_never_stops() -> None:
+    agent, rng = QLearning(), np.random.default_rng(0)
+    agent.choose(Seen(devices=4), rng)
+    assert agent.epsilon == pytest.approx(0.3 * 0.97)
+    for _ in range(200):
+        agent.choose(Seen(devices=4), rng)
+    assert agent.epsilon == 0.05
+
+
+def test_without_an_agent_the_rate_stays() -> None:
+    agent = plasticity.agent("fixed", 0.07)
+    assert isinstance(agent, Fixed)
+    assert agent.rates[agent.choose(Seen(), np.random.default_rng(0))] == 0.07
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("make", [QLearning, PolicyGradient])
+def test_an_agent_learns_a_small_known_world(make: Callable[[], Agent], seed: int) -> None:
+    """Two situations: far from the prior (0.9), where the lowest rate pays most, and near it, where the highest does.
+
+    Which comes next is chance, so that the best policy is known: rate 0 when far, rate 4 when near. Each rate further
+    off pays a third of the one before; where it pays 0.75 of it, REINFORCE settles next to the best in 3 of 10 worlds.
+    """
+    agent, rng = make(), np.random.default_rng(seed)
+    far, near = Seen(divergence=0.9, devices=8), Seen(divergence=0.0, devices=8)
+    seen, gains = near, []
+    for _ in range(4000):
+        action = agent.choose(seen, rng)
+        gained = 0.3 ** abs(action - (0 if seen is far else len(RATES) - 1))
+        after = far if rng.random() < 0.5 else near
+        agent.learn(seen, action, gained, after)
+        seen = after
+        gains.append(gained)
+    assert np.mean(gains[:100]) < 0.6
+    assert np.mean(gains[-500:]) > 0.9
+    if isinstance(agent, QLearning):
+        assert agent.values[plasticity.state(far)].argmax() == 0
+        assert agent.values[plasticity.state(near)].argmax() == 4
