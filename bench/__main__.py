@@ -3,7 +3,23 @@
 import subprocess
 import sys
 
-ALL = ("startup", "simulation", "fabric", "deploy", "rounds")
+ALL = (
+    "aggregation",
+    "startup",
+    "simulation",
+    "fabric",
+    "deploy",
+    "containers",
+    "exporter",
+    "gossip",
+    "live",
+    "report",
+    "rounds",
+    "rules",
+    "boards",
+    "sweep",
+    "workload",
+)
 
 
 def main() -> int:

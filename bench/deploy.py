@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.figures import Figure, show
+from orchestrator.keys import RunKeys
 from orchestrator.links.shape import LinkShape
 from orchestrator.plan import Plan
 from orchestrator.substrates.calibration import Calibration
@@ -26,7 +27,7 @@ async def deploy(plan: Plan) -> tuple[float, float]:
     """Seconds until all nodes are ready, and the largest proportional set size of a node in MB."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        async with MininetSubstrate(plan, Path(folder), "bench", "00" * 32, "delay_line", Calibration()) as substrate:
+        async with MininetSubstrate(plan, Path(folder), RunKeys("bench"), "delay_line", Calibration()) as substrate:
             await asyncio.gather(*(substrate.start(node) for node in plan.nodes))
             took_s = time.monotonic() - began
             await asyncio.sleep(1.0)
