@@ -127,6 +127,7 @@ class MininetSubstrate:
         await placed.bury()  # a life that ended by itself
         limits.release(placed)
         hosting, namespace = self._hosting(placed.node), placed.netns_pid
+        placed.group.set_share(None)  # to load is no work of the device's; with its share it took seconds
         process = await hosting.live(placed)
         placed.live(process)
         if placed.netns_pid != namespace:

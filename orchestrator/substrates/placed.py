@@ -88,6 +88,7 @@ class Placed:
     busy_s: float = 0.0
     notes: list[str] = field(default_factory=list)
     limited: Limited = field(default_factory=Limited)
+    loads: bool = True  # what it does until it sets to work is no work of the device's
     _cpu_seen_s: float = 0.0
     _cpu_at_freeze_s: float = 0.0
     _waited_s: float = 0.0  # ready to run while others had the CPU, over all its lives
@@ -96,6 +97,7 @@ class Placed:
     def live(self, process: NodeProcess) -> None:
         """A new life begins."""
         self.process = process
+        self.loads = True
         self._waited_before_s = self._waited_s
 
     @property
@@ -134,6 +136,7 @@ class Placed:
 
     def begin(self) -> None:
         """The node sets to work: what it used to load does not count."""
+        self.loads = False
         self._cpu_seen_s = self.group.cpu_s()
         self._waited_before_s = self._waited_s - self._waiting_s()
 
@@ -183,7 +186,8 @@ class Placed:
         A straggler is as busy as before, only for longer: its factor does not count.
         """
         cpu_s = self.group.cpu_s()
-        self.busy_s += (cpu_s - self._cpu_seen_s) / (self.share or 1.0)
+        if not self.loads:
+            self.busy_s += (cpu_s - self._cpu_seen_s) / (self.share or 1.0)
         self._cpu_seen_s = cpu_s
         if self.group.pids():  # what the dead waited for is gone with them
             self._waited_s = self._waited_before_s + self._waiting_s()

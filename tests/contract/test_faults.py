@@ -66,8 +66,7 @@ HARDEST = {  # a device that is away in the middle of a round or of a pairing; a
 }
 STARTS_S, HEALS_S, ENDS_S = 1.5, 2.5, 5.0
 ACTS_S = 1.0  # each of several faults in turn; then its victim has time to come back
-# A victim that was dead loads and builds anew, with its small share of a processor; others are back with the next
-# message, for which FedAvg waits least.
+# A victim that was dead loads and builds anew; others are back with the next message, for which FedAvg waits least.
 DEADLY = ("battery", "coordinator_crash", "coordinator_twice", "crash", "memory", "stop")
 ENDS_IN_DOCKER_S = 20.0  # a container that comes back loads torch first
 CHANCE = 0.1
@@ -178,7 +177,7 @@ def test_faults_in_turn_act_and_heal_on_real_processes_and_the_victim_is_back_af
 ) -> None:
     case, kinds = CASES[name], IN_MININET[name]
     patience = 2.0 if name == "draco" else 1.0  # its devices speak when a Poisson clock says so
-    lasts_s = (ACTS_S + patience * (4.5 if kind in DEADLY else 1.5 if name == "fedavg" else 3.0) for kind in kinds)
+    lasts_s = (ACTS_S + patience * (3.5 if kind in DEADLY or name != "fedavg" else 1.5) for kind in kinds)
     *starts, ends_s = accumulate(lasts_s, initial=STARTS_S)
     plan = case.plan(ends_s)
     faults = tuple(

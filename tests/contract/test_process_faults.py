@@ -17,7 +17,7 @@ from tests.contract.worlds import WORLDS, Ran, run_in
 from tests.plans import COORDINATOR, fault
 
 VICTIM = "d-1"
-ENDS_S = 7.0  # a node that comes back takes seconds to load, with its small share of a processor
+ENDS_S = 6.0  # a node that comes back has to load first
 
 
 def ran_with(world: str, directory: Path, *faults: PlannedFault, case: str = "fedavg", ends_s: float = ENDS_S) -> Ran:
