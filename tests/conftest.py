@@ -1,5 +1,6 @@
 """Fixtures for all tests: skips with their reason, and the check that nothing is left behind."""
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from tests import engine as docker
 from tests.host import host_state, mark_session
 
 mark_session()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background of a script: what the tests start would ignore Ctrl-C too, and some are about that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
