@@ -48,7 +48,8 @@ def _to(groups: Sequence[Group], target: float) -> Table:
     notes = (
         f"At the first evaluation at or above {percent}. Runs that never got there are censored at their last "
         "evaluation, not left out: medians are Kaplan and Meier's (“not reached”: by fewer than half), means are "
-        f"restricted ({'; '.join(limits)}).",
+        f"restricted ({'; '.join(limits)}). Energy and bytes on the wire are read a hundred times a run, at "
+        "most once a second, and taken to grow evenly in between.",
     )
     name = f"to_accuracy_{100 * target:.0f}"
     return Table(name, f"What it took to reach {percent} accuracy", header, tuple(rows), leading(groups), notes)

@@ -41,8 +41,7 @@ def curve(group: Group, against: str = TIME, source: str = "") -> Curve:
     values = np.array([np.interp(times, line.times_s, line.values) for line in lines])
     at = times
     if against != TIME:
-        spent = [_until(tables.cumulative(run, against, source), times) for run, _ in evaluated]
-        at = np.mean(spent, axis=0)
+        at = np.mean([tables.spent(run, against, times, source) for run, _ in evaluated], axis=0)
     numbers = (at, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
     return Curve(group.arm, group.setting, len(lines), *(tuple(map(float, each)) for each in numbers))
 
@@ -53,9 +52,3 @@ def _grid(times_s: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     every = np.unique(np.concatenate(times_s))
     inside = every[(every >= begin) & (every <= end)]
     return inside if len(inside) else np.array([begin])
-
-
-def _until(spent: tables.Series, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What had been spent by each of the times."""
-    so_far = np.concatenate(([0.0], spent.values))
-    return so_far[np.searchsorted(spent.times_s, times_s, side="right")]

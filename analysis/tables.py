@@ -2,14 +2,18 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
 
 from analysis.load import Run
 from node_image.records import MEASURED
 
 MODELLED = "model"
+READ_NOW_AND_THEN = ("energy_joules", "received_wire_bytes", "sent_wire_bytes")  # other counters have exact instants
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,25 @@ def cumulative(run: Run, metric: str, source: str = "") -> Series:
     )
 
 
+def spent(
+    run: Run, metric: str, times_s: Sequence[float] | NDArray[np.float64], source: str = ""
+) -> NDArray[np.float64]:
+    """What had been spent of a counter by each of the times, over all nodes.
+
+    Energy and the wire's bytes are read a hundred times a run, at most once a second; between two readings they are
+    taken to grow evenly, since a device that waits draws power too and nothing better is known.
+    """
+    known = cumulative(run, metric, source)
+    at, so_far = np.array((0.0, *known.times_s)), np.array((0.0, *known.values))
+    found: NDArray[np.float64]
+    if metric in READ_NOW_AND_THEN:
+        last = np.append(at[1:] > at[:-1], True)  # of the nodes' records of one reading
+        found = np.interp(times_s, at[last], so_far[last])
+    else:
+        found = so_far[np.searchsorted(at, times_s, side="right") - 1]
+    return found
+
+
 def totals(run: Run, metric: str, by: str) -> dict[str, float]:
     """Sum of a counter for each value of a label (`node` is the node itself), largest first."""
     sums: dict[str, float] = defaultdict(float)
@@ -62,15 +85,6 @@ def totals(run: Run, metric: str, by: str) -> dict[str, float]:
         key = entry.node if by == "node" else entry.record.labels.get(by, "unknown")
         sums[key] += entry.record.value
     return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
-
-
-def against(accuracy_over_time: Series, cost_over_time: Series) -> Series:
-    """Accuracy against a cost: the cost spent by the time of each accuracy takes the place of its time."""
-    pairs = [
-        (cost_over_time.at(t) or 0.0, value)
-        for t, value in zip(accuracy_over_time.times_s, accuracy_over_time.values, strict=True)
-    ]
-    return Series(tuple(cost for cost, _ in pairs), tuple(value for _, value in pairs))
 
 
 def energy(run: Run, source: str) -> dict[str, float]:

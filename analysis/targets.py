@@ -27,7 +27,7 @@ def reached(run: Run, target: float, cost: str = TIME, source: str = "") -> Reac
         return None
     at = next((t for t, value in zip(accuracy.times_s, accuracy.values, strict=True) if value >= target), None)
     t = accuracy.times_s[-1] if at is None else at
-    spent = t if cost == TIME else tables.cumulative(run, cost, source).at(t) or 0.0
+    spent = t if cost == TIME else float(tables.spent(run, cost, (t,), source)[0])
     return Reached(spent, at is not None)
 
 

@@ -57,6 +57,14 @@ def test_a_run_reaches_an_accuracy_at_its_first_evaluation_at_or_above_it() -> N
     assert targets.reached(run_of(1, FAST), 0.9, "energy_joules", "model") == targets.Reached(40.0, True)
 
 
+def test_what_is_read_once_a_second_grows_evenly_in_between_and_messages_have_their_instants() -> None:
+    early = run_of(1, [(0.5, 0.9), (2.5, 0.95)])
+    assert targets.reached(early, 0.9, "energy_joules", "model") == targets.Reached(1.0, True)
+    assert targets.reached(early, 0.95, "energy_joules", "model") == targets.Reached(5.0, True)
+    assert targets.reached(early, 0.9, "sent_payload_bytes") == targets.Reached(0.0, True)
+    assert targets.reached(early, 0.95, "sent_payload_bytes") == targets.Reached(200.0, True)
+
+
 def test_a_run_that_never_does_is_censored_at_its_last_evaluation_and_one_never_evaluated_tells_nothing() -> None:
     assert targets.reached(run_of(1, SLOW), 0.9) == targets.Reached(60.0, False)
     assert targets.reached(run_of(1, []), 0.9) is None

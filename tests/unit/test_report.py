@@ -192,12 +192,6 @@ def test_the_last_test_counts_as_accuracy_and_a_devices_own_part_does_not(tmp_pa
     assert series.values[-1] == 0.5
 
 
-def test_accuracy_against_bytes_uses_what_was_sent_until_then() -> None:
-    accuracy = tables.Series((1.0, 2.0), (0.3, 0.6))
-    sent = tables.Series((0.5, 1.5, 2.5), (10.0, 30.0, 60.0))
-    assert tables.against(accuracy, sent) == tables.Series((10.0, 30.0), (0.3, 0.6))
-
-
 def test_a_cumulative_series_ends_at_the_total(comparison: list[Run]) -> None:
     series = tables.cumulative(comparison[0], "sent_payload_bytes")
     assert series.values[-1] == sum(tables.totals(comparison[0], "sent_payload_bytes", "kind").values())
