@@ -210,7 +210,8 @@ class Placed:
         if self.share is None:
             ok = waited <= WAITING_TOLERANCE
             return Check("waiting_for_cpu_ratio", self.node.name, 0.0, waited, WAITING_TOLERANCE, ok)
-        why = "not compared: being held back by its own share counts; see step_time_ratio"
+        see = "step_time_ratio" if self.node.workload is None else "cpu_throttled_s"
+        why = f"not compared: being held back by its own share counts; see {see}"
         return Check("waiting_for_cpu_ratio", self.node.name, None, waited, None, None, why)
 
     def _waiting_s(self) -> float:
