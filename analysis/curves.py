@@ -46,6 +46,12 @@ def curve(group: Group, against: str = TIME, source: str = "") -> Curve:
     return Curve(group.arm, group.setting, len(lines), *(tuple(map(float, each)) for each in numbers))
 
 
+def bytes_spent(groups: Sequence[Group]) -> str:
+    """The bytes that accuracy is held against: the payload, or of programs, whose payload nobody knows, the wire."""
+    of_programs = all(run.is_workload for group in groups for run in group.runs)
+    return "sent_wire_bytes" if of_programs else "sent_payload_bytes"
+
+
 def _grid(times_s: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     """Every moment of an evaluation at which all seeds have been evaluated once and none for the last time."""
     begin, end = max(each[0] for each in times_s), min(each[-1] for each in times_s)

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from analysis import course, evidence, figures, latencies, observations, results, tables, tabular
 from analysis.activity import lanes
 from analysis.claims import ClaimFinding
-from analysis.curves import TIME, curve
+from analysis.curves import TIME, bytes_spent, curve
+from analysis.figures.programs import told
 from analysis.groups import Group, group
 from analysis.headlines import short_labels
 from analysis.latencies import Observed
@@ -15,15 +17,14 @@ from analysis.load import Run
 from analysis.messages import sent_between
 from analysis.statistics import Mean, mean
 
-CURVES = {
-    "accuracy_over_time": TIME,
-    "accuracy_against_bytes": "sent_payload_bytes",
-}
 ENERGY = "energy_joules"
+WITH_ROWS = 2  # lines of a CSV that has more than its header
 
 
 def export(folder: Path, runs: Sequence[Run], findings: Sequence[ClaimFinding], about: str) -> None:
-    """Write all of them to the folder, which is made if it is not there. SVGs say what they are `about`."""
+    """Write all that have something in them to the folder, which is made if it is not there. SVGs say what they are
+    `about`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     groups = group(runs)
     shown = [results.figures(groups), results.sent(groups)]
@@ -37,27 +38,41 @@ def export(folder: Path, runs: Sequence[Run], findings: Sequence[ClaimFinding], 
         observations.delays_by_kind(observed),
         observations.sent_to_whom(groups),
     ]
-    for table in shown:
+    for table in filter(lambda each: each.rows, shown):
         (folder / f"{table.name}.md").write_text(tabular.markdown(table), encoding="utf-8")
         (folder / f"{table.name}.tex").write_text(tabular.latex(table), encoding="utf-8")
-    sources = tables.sources(runs)
-    curves = {(name, ""): against for name, against in CURVES.items()}
-    curves |= {(_apart("accuracy_against_energy", source), source): ENERGY for source in sources}
-    drawn = {name: figures.accuracy(groups, against, source) for (name, source), against in curves.items()}
-    drawn |= {_apart("energy", source): figures.energy_by_component(groups, source) for source in sources}
-    drawn |= {"per_arm": figures.per_arm(groups), "latencies": figures.latencies(observed)}
-    drawn |= {"traffic": figures.traffic(groups[: course.MOST_SHOWN])}
-    timed = {_file(f"timeline_{run.label}"): run for run in course.shown_runs(groups)}
-    drawn |= {name: figures.timeline(run) for name, run in timed.items()}
-    for name, figure in drawn.items():
+    for name, (text, draw) in _figures(groups, runs, observed).items():
+        if text.count("\n") < WITH_ROWS:
+            continue  # nothing of it was recorded: an empty figure would look like a finding
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+        figure = draw()
         for kind in ("svg", "pdf"):
             figures.save(figure, folder / f"{name}.{kind}", about)
-    written = {name: _curves(groups, against, source) for (name, source), against in curves.items()}
-    written |= {_apart("energy", source): _components(groups, source) for source in sources}
-    written |= {"per_arm": _means(groups), "latencies": _samples(observed), "traffic": _sent(groups)}
-    written |= {name: _spans(run) for name, run in timed.items()}
-    for name, text in written.items():
-        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+
+
+def _figures(
+    groups: Sequence[Group], runs: Sequence[Run], observed: Sequence[Observed]
+) -> dict[str, tuple[str, figures.Drawing]]:
+    """By the name of its files: the numbers of a figure, and what draws it."""
+    sources = tables.sources(runs)
+    curves = {("accuracy_over_time", ""): TIME, ("accuracy_against_bytes", ""): bytes_spent(groups)}
+    curves |= {(_apart("accuracy_against_energy", source), source): ENERGY for source in sources}
+    found: dict[str, tuple[str, figures.Drawing]] = {
+        name: (_curves(groups, against, source), partial(figures.accuracy, groups, against, source))
+        for (name, source), against in curves.items()
+    }
+    for source in sources:
+        drawn = partial(figures.energy_by_component, groups, source)
+        found[_apart("energy", source)] = (_components(groups, source), drawn)
+    found["per_arm"] = (_means(groups), partial(figures.per_arm, groups))
+    found["latencies"] = (_samples(observed), partial(figures.latencies, observed))
+    found["traffic"] = (_sent(groups), partial(figures.traffic, groups[: course.MOST_SHOWN]))
+    shown = course.shown_runs(groups)
+    labels = short_labels([run.label for run in shown])
+    found["programs"] = (_told(shown, labels), partial(figures.programs, shown, labels))
+    for run in shown:
+        found[_file(f"timeline_{run.label}")] = (_spans(run), partial(figures.timeline, run))
+    return found
 
 
 def _curves(groups: Sequence[Group], against: str, source: str) -> str:
@@ -74,7 +89,7 @@ def _means(groups: Sequence[Group]) -> str:
     header = ("arm", "setting", "metric", "seeds", "mean", "ci95_low", "ci95_high", "each_seed")
     rows = []
     for members in groups:
-        for metric in figures.BARS:
+        for metric in figures.measured(groups):
             known, found = members.known(metric), members.mean(metric)
             values = " ".join(map(str, known))
             rows.append((members.arm, members.setting, metric, len(known), *_interval(found), values))
@@ -110,6 +125,15 @@ def _sent(groups: Sequence[Group]) -> str:
         for key, size_bytes in sorted(sent_between(members.runs).items())
     ]
     return tabular.comma_separated(("arm", "setting", "sender", "receiver", "kind", "payload_bytes_mean"), rows)
+
+
+def _told(runs: Sequence[Run], labels: Sequence[str]) -> str:
+    rows = [
+        (label, entry.node, name, entry.record.t, entry.record.value)
+        for run, label in zip(runs, labels, strict=True)
+        for name, entry in told(run)
+    ]
+    return tabular.comma_separated(("run", "node", "metric", "t_s", "value"), rows)
 
 
 def _spans(run: Run) -> str:

@@ -25,13 +25,14 @@ from analysis import (
     verdicts,
 )
 from analysis.claims import ClaimFinding
-from analysis.curves import TIME
+from analysis.curves import TIME, bytes_spent
 from analysis.groups import Group, arms, group, most_seeds, settings
 from analysis.headlines import headlines, short_labels
 from analysis.load import Run
 from analysis.trust import RUNS_BESIDE, Names
 from orchestrator import quantities
 
+SPENT = {"sent_payload_bytes": "the payload sent", "sent_wire_bytes": "the bytes on the wire"}
 ABOUT_MACHINE = ("commit", "cpu", "cores", "kernel", "machine", "python")
 
 
@@ -134,7 +135,7 @@ def _accuracy(groups: Sequence[Group]) -> str:
     where = _all(run.fact("substrate") for each in groups for run in each.runs)
     captions = [
         (TIME, "", f"Accuracy on the global test set over time ({where}).{band}{shaded}"),
-        ("sent_payload_bytes", "", "The same accuracy against the payload sent so far."),
+        (spent := bytes_spent(groups), "", f"The same accuracy against {SPENT[spent]} so far."),
     ]
     for source in tables.sources(run for each in groups for run in each.runs):
         captions.append(("energy_joules", source, f"The same accuracy against the {tables.told_by(source)} so far."))

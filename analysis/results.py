@@ -42,15 +42,18 @@ def sent(groups: Sequence[Group]) -> Table:
         group.name: [sum(e.record.value for e in run.of("sent_wire_bytes")) for run in group.runs] for group in groups
     }
     sums = list(chain.from_iterable(payload.values()))
+    of_programs = all(run.is_workload for group in groups for run in group.runs)  # whose payload nobody knows
     kinds = sorted(set(chain.from_iterable(sums)), key=lambda kind: -max(each.get(kind, 0.0) for each in sums))
 
     def cells(group: Group) -> list[str]:
         runs = payload[group.name]
         by_kind = [sum(each.get(kind, 0.0) for each in runs) / len(runs) for kind in kinds]
         parts = [quantities.with_unit(each, "B") if each else "-" for each in by_kind]
-        return [*parts, *map(_bytes, ([sum(each.values()) for each in runs], wire[group.name]))]
+        all_payload = [] if of_programs else [_bytes([sum(each.values()) for each in runs])]
+        return [*parts, *all_payload, _bytes(wire[group.name])]
 
-    header = (*heads(groups), *(kind.replace("_", " ") for kind in kinds), "all payload", "on the wire")
+    sums_of = () if of_programs else ("all payload",)
+    header = (*heads(groups), *(kind.replace("_", " ") for kind in kinds), *sums_of, "on the wire")
     return Table("bytes", "Bytes sent, by kind of message", header, _rows(groups, cells), leading(groups))
 
 

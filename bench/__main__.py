@@ -11,6 +11,7 @@ ALL = (
     "deploy",
     "containers",
     "exporter",
+    "goodput",
     "gossip",
     "live",
     "report",

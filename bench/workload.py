@@ -1,8 +1,8 @@
-"""Programs of one's own on emulated links: iperf3's goodput against TCP's ideal; Flower against Flower on loopback.
+"""A program of one's own on emulated links: Flower against Flower on loopback. bench/goodput.py has iperf3.
 
-`python -m bench.workload`, as root. Beside the goodput: what 1448 of every 1500 bytes make of the link's rate. Beside
-Flower's round: the same app, SuperLink and SuperNodes on this machine's loopback, plus the link's arithmetic. Flower
-polls every 3 s, so single rounds jump by that; the mean of several is compared. It is left out without `make flower`.
+`python -m bench.workload`, as root. Beside Flower's round: the same app, SuperLink and SuperNodes on this machine's
+loopback, plus the link's arithmetic. Flower polls every 3 s, so single rounds jump by that; the mean of several is
+compared. It is left out without `make flower`.
 """
 
 import json
@@ -20,46 +20,14 @@ from pathlib import Path
 import yaml
 
 from bench.figures import Figure, show
+from bench.goodput import ROOT, run
 
-ROOT = Path(__file__).parents[1]
-TCP_SHARE = 1448 / 1500
 ROUNDS = 5
 NODES = 2
 LINK = {"rate": "10 Mbit/s", "delay": "10 ms"}
 ROUND_BYTES = 2 * 2 * 10_000  # of a node, there and back: the model and what goes with it, generously
 ROUND_TRIPS = 6  # of a node in a round: it asks, fetches, pushes, each on its own
 PATHS = ("path", "files")
-
-
-def run(scenario: dict[str, object], folder: Path) -> Path:
-    """Run a scenario; its run directory."""
-    path, out = folder / "scenario.yaml", folder / "run"
-    path.write_text(yaml.safe_dump(scenario))
-    argv = [sys.executable, "-m", "orchestrator", "run", str(path), "--trust", "--allow-degraded", "--no-probe", "-q"]
-    subprocess.run([*argv, "--keep", "always", "--out", str(out)], stdout=subprocess.DEVNULL, check=False, cwd=ROOT)
-    return out
-
-
-def goodput_bps(rate: str) -> float:
-    """What iperf3 receives through one link."""
-    client = ["iperf3", "--client", "{coordinator.address}", "--time", 15, "--omit", 3, "--format", "k"]
-    found = {"match": r"(?P<goodput_bps>[\d.]+) Kbits/sec +receiver", "times": {"goodput_bps": 1000}}
-    link = {"rate": rate, "delay": "5 ms", "queue": "100 ms"}
-    scenario: dict[str, object] = {
-        "name": "goodput",
-        "stop_after": "60 s",
-        "devices": [{"group": "pi", "count": 1, "profile": "raspberry_pi_4", "link": link}],
-        "workload": {
-            "ends": "devices",
-            "coordinator": [{"run": ["iperf3", "--server"], "ready": {"port": 5201}}],
-            "devices": [{"run": client, "patterns": [found]}],
-            "metrics": {"goodput_bps": {}},
-        },
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        out = run(scenario, Path(folder))
-        value: float = json.loads((out / "result.json").read_text())["summary"]["program.goodput_bps"]
-        return value
 
 
 def flower_here() -> float:
@@ -130,11 +98,7 @@ def _drain(process: "subprocess.Popen[str]", ready: str) -> None:
 
 
 def figures() -> Iterator[Figure]:
-    """Three rates, then Flower."""
-    for rate, bps in (("1 Mbit/s", 1e6), ("10 Mbit/s", 10e6), ("100 Mbit/s", 100e6)):
-        found, ideal = goodput_bps(rate), TCP_SHARE * bps
-        beside = f"{found / 1e6:.3f} Mbit/s, ideal {ideal / 1e6:.3f} Mbit/s"
-        yield Figure(f"iperf3 through {rate}: off TCP's ideal", 100 * abs(found / ideal - 1), "%", 2.0, beside=beside)
+    """A round here beside one on loopback."""
     if not (ROOT / ".flower" / "bin" / "flwr").exists():
         sys.stdout.write("        Flower is left out: make flower\n")
         return

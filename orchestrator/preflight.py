@@ -9,7 +9,7 @@ from orchestrator.faults import FAULTS
 from orchestrator.links import netem
 from orchestrator.outcome import RunOptions
 from orchestrator.plan import Plan
-from orchestrator.substrates import SubstrateKind, shaper_of
+from orchestrator.substrates import SubstrateKind, no_programs, shaper_of
 from orchestrator.telemetry import metering
 from orchestrator.workload.launch import missing_programs
 
@@ -70,12 +70,7 @@ def _not_trusted(plan: Plan) -> str:
 
 def _not_for_programs(plan: Plan, kind: SubstrateKind) -> list[str]:
     """Why programs of one's own cannot run there."""
-    if "programs" in kind.can:
-        return missing_programs(plan)
-    why = "they are started as processes of this machine alone"
-    if not kind.real_time:
-        why = "time is virtual there, and a program that Edgebed does not know has only the real clock"
-    return [f"{kind.name} cannot run the programs of a workload: {why}; use --substrate mininet"]
+    return missing_programs(plan) if "programs" in kind.can else [no_programs(kind)]
 
 
 def _not_for_traffic(plan: Plan, kind: SubstrateKind) -> list[str]:

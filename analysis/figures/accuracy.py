@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from analysis.curves import TIME, Curve, curve
+from analysis.curves import TIME, Curve, bytes_spent, curve
 from analysis.figures import drawing
 from analysis.figures.drawing import STYLE, WIDTH_IN
 from analysis.groups import Group, settings
@@ -55,8 +55,7 @@ def overview(groups: Sequence[Group], metric: str = "") -> Figure:
     """Accuracy over time and, beside it, against what it cost (a metric; else the payload, or of programs that have
     none the wire), a row of panels for each setting; where there is but one, the legend says what each arm cost in all.
     """
-    of_programs = all(run.is_workload for group in groups for run in group.runs)
-    metric = metric or ("sent_wire_bytes" if of_programs else "sent_payload_bytes")
+    metric = metric or bytes_spent(groups)
     by_setting = settings(groups)
     figure, panels = _panels((WIDTH_IN, 1.2 + 2.6 * len(by_setting)), len(by_setting), 2)
     for row, (setting, members) in enumerate(by_setting.items()):

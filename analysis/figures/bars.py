@@ -18,9 +18,14 @@ from orchestrator import quantities
 BARS = ("test_accuracy", "sent_wire_bytes", "energy_joules")
 
 
+def measured(groups: Sequence[Group]) -> list[str]:
+    """Those of `BARS` that any run knows."""
+    return [metric for metric in BARS if any(group.known(metric) for group in groups)]
+
+
 def per_arm(groups: Sequence[Group]) -> Figure:
     """What each arm reached and cost: bars of means with 95 % confidence intervals, and a dot for each seed."""
-    metrics = [metric for metric in BARS if any(group.known(metric) for group in groups)]
+    metrics = measured(groups)
     height_in = 0.75 + 0.29 * (1 + drawing.rows(groups)[0][-1])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")

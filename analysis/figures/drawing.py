@@ -6,7 +6,7 @@ Drawn without pyplot, so that nothing global is touched and no display is needed
 import io
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from analysis.groups import Group, settings
 from analysis.looks import AXIS, GRID, INK, VARIABLES, Looks
 from orchestrator import quantities
 
+Drawing = Callable[[], Figure]  # what draws one, when it is wanted
 WIDTH_IN = 9.4
 STYLE: dict[Any, Any] = {  # Matplotlib's own type for this lists every key that it knows
     "font.family": "sans-serif",

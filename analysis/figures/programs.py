@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from analysis.figures import drawing
 from analysis.figures.drawing import STYLE, WIDTH_IN
-from analysis.load import Run
+from analysis.load import NodeRecord, Run
 from analysis.looks import FAULT, Look
 from node_image.records import Record
 from orchestrator import quantities
@@ -24,7 +24,12 @@ METRICS = (COUNTED, VALUE, "program_sample")
 
 def names(runs: Sequence[Run]) -> list[str]:
     """The metrics that the programs of some runs told of, sorted."""
-    return sorted({entry.record.labels.get("name", "") for run in runs for each in METRICS for entry in run.of(each)})
+    return sorted({name for run in runs for name, _ in told(run)})
+
+
+def told(run: Run) -> list[tuple[str, NodeRecord]]:
+    """What its programs told: the name of the metric, and the record."""
+    return [(entry.record.labels.get("name", ""), entry) for each in METRICS for entry in run.of(each)]
 
 
 def programs(runs: Sequence[Run], labels: Sequence[str]) -> Figure:

@@ -1,6 +1,7 @@
 """`edgebed plan`: what a run would do - nodes, links, faults - and what of it is measured and what modelled."""
 
 import json
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from orchestrator.outcome import RunOptions
     from orchestrator.plan import DirectedLink, Plan, PlannedNode
     from orchestrator.traffic.flow import Flow
+    from orchestrator.workload.planned import Workload
 
 MEASURED_LIVE = "accuracy, payload and wire bytes, latencies, drops, CPU time (the clock is real time)"
+MEASURED_PROGRAMS = "bytes on the wire, drops, CPU time (the clock is real time); by the programs themselves: {}"
 MEASURED_SIMULATED = "accuracy, payload bytes, drops (the learning is real; the clock is virtual)"
 MODELLED_LIVE = "links and the devices' speed (emulated, checked by the receipt); energy (device profiles)"
 MODELLED_PROGRAMS = (
@@ -153,9 +156,20 @@ def _show(plan: "Plan", options: "RunOptions") -> None:
         text = quantities.words(expectation.metric) + expectation.text.removeprefix(expectation.metric)
         print_line(f"expected: {text}", indent=10)
     simulated = where.startswith("simulation")
-    print_line(f"measured: {MEASURED_SIMULATED if simulated else MEASURED_LIVE}", indent=10)
+    measured = MEASURED_SIMULATED if simulated else MEASURED_LIVE
+    if plan.workload is not None:
+        measured = MEASURED_PROGRAMS.format(_told(plan, plan.workload))
+    print_line(f"measured: {measured}", indent=10)
     modelled = MODELLED_PROGRAMS if plan.workload is not None else MODELLED_LIVE
     print_line(f"modelled: {MODELLED_SIMULATED if simulated else modelled}", indent=10)
+
+
+def _told(plan: "Plan", workload: "Workload") -> str:
+    """The metrics that the scenario takes from what its programs write."""
+    names = {metric.name for metric in workload.metrics}
+    programs = (program for node in plan.nodes if node.workload is not None for program in node.workload.programs)
+    names.update(group for each in programs for found in each.patterns for group in re.compile(found.match).groupindex)
+    return ", ".join(sorted(names)) or "nothing (no patterns, no metrics)"
 
 
 def _learning(plan: "Plan") -> str:

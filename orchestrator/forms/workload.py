@@ -258,8 +258,9 @@ def mistakes_between(scenario: "Scenario") -> list[Mistake]:
             key = "stream" if each.stream_per_s is not None else "phase_every"
             mistakes.append((("devices", index, key), "is for what learns; a workload has no use for it"))
         if each.host == "container":
+            why = "programs run as processes of this machine, not in containers, whose image does not hold them"
             mistakes.append(
-                (("devices", index, "host"), "programs run as processes of this machine, not in containers")
+                (("devices", index, "host"), f"{why}; leave it out: namespaces, links and limits are equal")
             )
         if workload.of_group(each.group) is None:
             mistakes.append(

@@ -34,6 +34,7 @@ class SubstrateKind:
         lambda _plan, _options: []
     )  # why this run cannot be, with remedies
     why_not: Mapping[str, str] = field(default_factory=dict)  # of abilities that it lacks, with remedies
+    why_no_programs: str = ""  # where `can` lacks "programs"
     own_kernel: bool = True  # with `--shaper netem` this machine's kernel makes the links, and not another's
     host: HostKind = "process"  # what nodes live in for which the scenario does not say it
 
@@ -41,6 +42,8 @@ class SubstrateKind:
 def choose(plan: Plan, options: RunOptions) -> tuple[SubstrateKind, str]:
     """The substrate of a run, and one line that says why if it is not the one that `auto` prefers."""
     asked = options.substrate if options.substrate != "auto" else plan.substrate
+    if asked == "auto" and plan.workload is not None:
+        asked = "mininet"  # nothing else runs programs: what is missing for it is what to say
     if asked == "auto":
         missing = SUBSTRATES["mininet"].missing()
         if not missing:
@@ -48,10 +51,17 @@ def choose(plan: Plan, options: RunOptions) -> tuple[SubstrateKind, str]:
         return SUBSTRATES["simulation"], f"running in simulation, because {missing[0]}"
     if asked not in SUBSTRATES:
         raise UsageError(f"substrate {asked!r} is not there yet; known: auto, {', '.join(SUBSTRATES)}")
+    if plan.workload is not None and "programs" not in SUBSTRATES[asked].can:
+        raise MachineCannotError(no_programs(SUBSTRATES[asked]))  # before what is missing: nobody should install that
     missing = SUBSTRATES[asked].missing()
     if missing:
         raise MachineCannotError(f"{asked} cannot run here:\n" + "\n".join(f"- {line}" for line in missing))
     return SUBSTRATES[asked], ""
+
+
+def no_programs(kind: SubstrateKind) -> str:
+    """Why the programs of a workload cannot run there, and what to do."""
+    return f"{kind.name} cannot run the programs of a workload: {kind.why_no_programs}; use --substrate mininet"
 
 
 def shaper_of(plan: Plan, options: RunOptions) -> str:
@@ -187,6 +197,8 @@ SUBSTRATES: dict[str, SubstrateKind] = {
         event_loop=asyncio.new_event_loop,
         build=_build_docker,
         refuses=_uncounted,
+        why_no_programs="its image holds Edgebed's nodes and nothing of yours (as processes they get the same network"
+        " namespaces, links, limits and faults)",
         host="container",
     ),
     "mininet": SubstrateKind(
@@ -206,6 +218,7 @@ SUBSTRATES: dict[str, SubstrateKind] = {
         can=ALL_FAULTS | {"supersede", "traffic"},
         missing=list,
         event_loop=_virtual_loop,
+        why_no_programs="time is virtual there, and a program that Edgebed does not know has only the real clock",
         build=_build_simulation,
         why_not=dict.fromkeys(
             LIMITS, "all nodes are parts of one process there, and what it has is not theirs; use --substrate mininet"
@@ -223,6 +236,7 @@ SUBSTRATES: dict[str, SubstrateKind] = {
             ("memory", "pids"), "a node on a board has no control group of its own; use --substrate mininet or docker"
         ),
         refuses=_ssh_refuses,
+        why_no_programs="they are started as processes of this machine, and what is installed on a board is unknown",
         own_kernel=False,
     ),
 }

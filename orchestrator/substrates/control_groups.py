@@ -16,6 +16,7 @@ from orchestrator.journal import Journal, remove_cgroup
 PERIOD_S = 0.100  # the quota bounds a node on average; single pieces of work are paced by the node itself (ADR 3)
 UNLIMITED_BYTES = 1 << 60  # v1 says so many and more where there is no limit
 MIN_QUOTA_S = 0.001  # the kernel's smallest quota
+MAX_PERIOD_S = 1.0  # and its longest period: a share below a thousandth cannot be asked of it
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,11 @@ def _by_hand(file: Path, names: Iterable[str]) -> str:
 
 
 def quota(share: float) -> tuple[int, int]:
-    """(quota, period) in microseconds for a CPU share; 100 ms, or longer where the quota would be too small."""
+    """(quota, period) in microseconds for a CPU share; 100 ms, or longer where the quota would be too small.
+
+    A share below a thousandth, which the kernel refuses, is bounded to that.
+    """
+    share = max(share, MIN_QUOTA_S / MAX_PERIOD_S)
     period_s = max(PERIOD_S, MIN_QUOTA_S / share)
     return round(share * period_s * 1e6), round(period_s * 1e6)
 

@@ -74,8 +74,8 @@ class Group(Protocol):
 class Placed:
     """One node through all its lives; `netns_pid` holds its namespace of now.
 
-    `share` is its ordinary speed on this host, None: as fast as the host. In a slowed run (node_image.clock) the host
-    gives it that share of each of the run's seconds, and all times here are the run's, but for CPU seconds.
+    `share` is its ordinary speed on this host, None: as fast as the host. In a slowed run (node_image.clock) the node
+    paces its work to that share of each of the run's seconds; all times here are the run's, but for CPU seconds.
     """
 
     node: PlannedNode
@@ -141,10 +141,15 @@ class Placed:
         self._waited_before_s = self._waited_s - self._waiting_s()
 
     def bound(self) -> str:
-        """Bound its control group to a little more than its speed needs; says what was read back."""
+        """Bound its control group to a little more than its speed needs; says what was read back.
+
+        It is of real seconds, also in a slowed run: it holds a runaway, and must not stand in the way of paced work.
+        Of a k-th of it messages took so much that nodes waited for the kernel's next period, for longer than a step
+        (ADR 8).
+        """
         limited = self.share is not None or self.factor < 1
         headroom = HEADROOM if self.node.workload is None else 1.0  # nothing but the control group slows a program
-        share = headroom * (self.share or 1.0) * self.factor / self.node.spec.slow_down
+        share = headroom * (self.share or 1.0) * self.factor
         found = self.group.set_share(share if limited else None)
         return "no CPU limit" if found is None else f"CPU limit read back as {found[0]} of every {found[1]} us"
 
@@ -205,7 +210,8 @@ class Placed:
         if self.share is None:
             ok = waited <= WAITING_TOLERANCE
             return Check("waiting_for_cpu_ratio", self.node.name, 0.0, waited, WAITING_TOLERANCE, ok)
-        why = "not compared: being held back by its own share counts; see step_time_ratio"
+        see = "step_time_ratio" if self.node.workload is None else "cpu_throttled_s"
+        why = f"not compared: being held back by its own share counts; see {see}"
         return Check("waiting_for_cpu_ratio", self.node.name, None, waited, None, None, why)
 
     def _waiting_s(self) -> float:

@@ -45,7 +45,8 @@ except BlockingIOError:
 
 
 @pytest.mark.parametrize(
-    ("share", "expected"), [(0.5, (50000, 100000)), (0.1, (10000, 100000)), (0.004, (1000, 250000))]
+    ("share", "expected"),
+    [(0.5, (50000, 100000)), (0.1, (10000, 100000)), (0.004, (1000, 250000)), (1e-5, (1000, 1000000))],
 )
 def test_the_period_is_a_tenth_of_a_second_unless_the_quota_would_be_too_small(
     share: float, expected: tuple[int, int]
@@ -73,12 +74,13 @@ def test_a_share_is_what_the_node_gets_and_being_held_back_is_counted(
     spinning: tuple[ControlGroup, "subprocess.Popen[bytes]"],
 ) -> None:
     group, _ = spinning
-    assert group.set_share(0.2) == (20000, 100000)
+    assert group.set_share(0.05) == (5000, 100000)  # as much as even a busy machine has for it
     used, held, began = group.cpu_s(), group.throttled_s(), time.monotonic()
-    time.sleep(1.0)
+    time.sleep(1.5)
     lasted = time.monotonic() - began
-    assert (group.cpu_s() - used) / lasted == pytest.approx(0.2, rel=0.25)
-    assert (group.throttled_s() - held) / lasted > 0.4
+    assert 0.02 < (group.cpu_s() - used) / lasted < 1.25 * 0.05
+    assert (group.throttled_s() - held) / lasted > 0.2
+    assert group.set_share(1e-5) == (1000, 1000000)  # the least that the kernel takes
     assert group.set_share(None) is None
 
 

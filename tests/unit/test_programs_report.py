@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analysis import figures, report
+from analysis.export import export
 from analysis.groups import group
 from analysis.load import Run, load_run
 from node_image.records import Record
@@ -104,3 +105,22 @@ def test_what_is_learned_in_the_ordinary_way_has_none_of_this(tmp_path: Path) ->
     assert "What the programs measured" not in page
     assert "all payload" in page
     assert "--trust" not in page
+
+
+def test_files_for_a_paper_are_those_that_have_something_in_them(run: Run, tmp_path: Path) -> None:
+    export(tmp_path / "paper", [run], (), "a test")
+    names = {path.name for path in (tmp_path / "paper").iterdir()}
+    assert not [name for name in names if name.startswith(("accuracy", "latencies", "traffic", "delays"))]
+    assert {"programs.svg", "programs.pdf", "programs.csv", "energy.svg", "per_arm.csv", "timeline_run.svg"} <= names
+    told = (tmp_path / "paper" / "programs.csv").read_text().splitlines()
+    assert told[0] == "run,node,metric,t_s,value"
+    assert len(told) == 1 + 4 * 2 * 3, "four nodes tell three metrics twice"
+    assert "test_accuracy" not in (tmp_path / "paper" / "per_arm.csv").read_text()
+    assert "all payload" not in (tmp_path / "paper" / "bytes.md").read_text()
+
+
+def test_programs_that_learn_have_their_accuracy_in_these_files_against_the_wire(run: Run, tmp_path: Path) -> None:
+    export(tmp_path / "paper", [learned(run)], (), "a test")
+    rows = (tmp_path / "paper" / "accuracy_against_bytes.csv").read_text().splitlines()
+    assert rows[0].split(",")[3] == "sent_wire_bytes"
+    assert float(rows[-1].split(",")[3]) > 0

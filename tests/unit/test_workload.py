@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from orchestrator.outcome import RunOptions
 from orchestrator.plan import Plan, make_plan, plan_from_json, plan_json
 from orchestrator.preflight import preflight
 from orchestrator.scenario import dump_resolved, load_scenario
-from orchestrator.substrates import SUBSTRATES
+from orchestrator.substrates import SUBSTRATES, choose
 from orchestrator.telemetry.collector import ending
 from orchestrator.workload import words
 from orchestrator.workload.figures import figures
@@ -205,12 +205,26 @@ def test_the_reason_names_the_programs(write: Write) -> None:
 def test_elsewhere_programs_are_refused_with_the_reason(
     name: str, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
     kind = replace(SUBSTRATES[name], refuses=lambda _plan, _options: [])
     with pytest.raises(MachineCannotError, match=f"{name} cannot run the programs of a workload") as raised:
         preflight(planned(write(SCENARIO)), kind, RunOptions(Path("x"), trust=True))
     assert ("time is virtual" in str(raised.value)) == (name == "simulation")
+
+
+@pytest.mark.parametrize("name", ["docker", "ssh"])
+def test_that_is_said_before_anything_is_asked_for_that_would_not_help(name: str, write: Write) -> None:
+    """Neither a Docker engine nor a file of boards."""
+    with pytest.raises(MachineCannotError, match="use --substrate mininet"):
+        choose(planned(write(SCENARIO)), RunOptions(Path("x"), substrate=name, trust=True))
+
+
+def test_where_mininet_cannot_be_programs_are_not_offered_simulation(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = replace(SUBSTRATES["mininet"], missing=lambda: ["root is needed"])
+    monkeypatch.setitem(SUBSTRATES, "mininet", without)
+    with pytest.raises(MachineCannotError, match="mininet cannot run here:\n- root is needed"):
+        choose(planned(write(SCENARIO)), RunOptions(Path("x"), trust=True))
 
 
 def test_a_program_that_is_not_there_is_told_with_how_to_get_it(write: Write) -> None:
