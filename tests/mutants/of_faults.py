@@ -137,10 +137,6 @@ def charged_at_once(right: Any) -> Any:
     return cut
 
 
-def half_the_joules(right: Any) -> Any:
-    return lambda *arguments: {component: joules / 2 for component, joules in right(*arguments).items()}
-
-
 def logs_alone(_: Any) -> Any:
     async def let_go(world: Any, fault: Any, chip: Any) -> None:
         world.log("unthrottled", {"fault": fault.index, "node": chip.name, "celsius": chip.celsius})
@@ -170,7 +166,6 @@ OF_FAULTS = {
     # clock
     "a clock that is set wrong shows the right time": Mutant(OwnClock, "set_wrong", does_nothing, MACHINES),
     "a clock is not set right again": Mutant(OwnClock, "set_wrong", is_not_set_right, MACHINES),
-    "a clock jumps the other way": Mutant(OwnClock, "set_wrong", set_wrong_by(skew_s=lambda s: -s), MACHINES),
     "a clock does not drift": Mutant(OwnClock, "set_wrong", set_wrong_by(drift=lambda _: 0.0), MACHINES),
     "records bear the time of a wrong clock": Mutant(SimRuntime, "elapsed", by_its_own_clock, MACHINES),
     # reset, slow_close
@@ -190,7 +185,6 @@ OF_FAULTS = {
     "an empty battery is charged at once": Mutant(battery, "_cut", charged_at_once, DEVICES),
     "who was charged is not started again": Mutant(nodes, "restart", says_so_but_does_nothing, DEVICES),
     "a battery is never charged": Mutant(battery, "_return", not_at_all, DEVICES),
-    "a battery is drained half as fast": Mutant(battery, "device_energy", half_the_joules, DEVICES),
     # thermal
     "heat throttles nobody": Mutant(thermal, "_throttle", not_at_all, "a device that gets hot"),
     "who is too hot is as fast as ever": Mutant(nodes, "slow", says_so_but_does_nothing, "a device that gets hot"),
@@ -205,7 +199,6 @@ OF_FAULTS = {
     "a liar tells the truth": Mutant(
         Sender, "passed", lambda _: lambda self, dest, kind, body: body, "a device that lies"
     ),
-    "lies are not told": Mutant(Sender, "misbehave", does_nothing, "a device that lies"),
     # coordinator_twice
     "the first of two coordinators is not frozen": Mutant(Life, "freeze", does_nothing, "two coordinators"),
     "the first of two coordinators stays frozen": Mutant(

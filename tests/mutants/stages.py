@@ -21,7 +21,7 @@ from tests.unit import test_limits, test_schedule, test_wrong_things
 
 HEAD = """name: stage
 seed: 3
-stop_after: 12 s
+stop_after: {stop_after}
 devices:
   - {{group: pi, count: 4, profile: {{base: raspberry_pi_4, radio: lte}}, phase_every: 150 ms, link: {link}}}
 {network}learning:
@@ -68,10 +68,14 @@ class Stage:
     link: str = LOSSY
     network: str = "topology: {kind: star}\n"
     faults: str = ALL_KINDS
+    stop_after: str = "8 s"
 
     def run(self, folder: Path) -> Outcome:
         path = folder / "stage.yaml"
-        text = HEAD.format(link=self.link, network=self.network, algorithm=self.algorithm) + self.faults
+        text = (
+            HEAD.format(link=self.link, network=self.network, algorithm=self.algorithm, stop_after=self.stop_after)
+            + self.faults
+        )
         path.write_text(text)
         options = RunOptions(folder / "run", substrate="simulation", keep="never")
         return execute(make_plan(load_scenario(path)), text, options, QuietDisplay())
@@ -109,12 +113,18 @@ STAGES = {
         "{name: fedbuff, local_steps: 2, buffer: 3, checkpoint_every: 4, rejoin_after: 500 ms}", CLEAN, faults=CRASHES
     ),
     "fedavg, devices": Stage(
-        "{name: fedavg, local_steps: 2, deadline: 500 ms, rejoin_after: 500 ms}", CLEAN, faults=DEVICES
+        "{name: fedavg, local_steps: 2, deadline: 500 ms, rejoin_after: 500 ms}",
+        CLEAN,
+        faults=DEVICES,
+        stop_after="9 s",
     ),
     "fedavg, machines": Stage(
-        "{name: fedavg, local_steps: 2, deadline: 500 ms, rejoin_after: 500 ms}", CLEAN, faults=MACHINES
+        "{name: fedavg, local_steps: 2, deadline: 500 ms, rejoin_after: 500 ms}",
+        CLEAN,
+        faults=MACHINES,
+        stop_after="6 s",
     ),
-    "dsgd": Stage("{name: dsgd, local_steps: 2, deadline: 1 s}", CLEAN, RING, faults=""),
+    "dsgd": Stage("{name: dsgd, local_steps: 2, deadline: 1 s}", CLEAN, RING, faults="", stop_after="4 s"),
 }
 PROOFS = {
     "connections that end": Proof(
