@@ -152,6 +152,13 @@ def _clock_set(history: History, fault: FaultReport, spell: Spell) -> Iterator[s
             yield f"the clock of {found['node']} went by {moved_s:+g} s, and was to go by {found['asked_s']:+g} s"
 
 
+def _heard(history: History, fault: FaultReport, _: Spell) -> Iterator[str]:
+    """The endpoint of the live metrics answers when it should, and only then."""
+    for event in _told(history, fault, "exporter_asked"):
+        if event.details["answered"] != event.details["should_answer"]:
+            yield f"the live metrics {'answered' if event.details['answered'] else 'did not answer again'}"
+
+
 def _told(history: History, fault: FaultReport, name: str) -> Iterator[Event]:
     return (event for event in history.named(name) if event.details["fault"] == fault.index)
 
@@ -171,6 +178,7 @@ def _had_time(history: History, t: float) -> bool:
 _CHECKS = {
     "clock": _clock_set,
     "disk": _disk_obeyed,
+    "exporter_down": _heard,
     "metrics_down": _records_came,
     "reset": _not_ended,
     "slow_close": _not_ended,
