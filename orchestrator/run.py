@@ -271,7 +271,7 @@ async def _learn(run: _Run, substrate: Substrate, collector: Collector) -> None:
             host_metered(run.options.meter, substrate.now, collector.measured, _meter_log(run, substrate)),
             substrate.metered(collector.measured, _meter_log(run, substrate)),
             _background(_sample(run, substrate, collector)),
-            _background(run_schedule(run.plan, substrate, run.watch, _fault_log(run, substrate), run.faults)),
+            _background(run_schedule(run.plan, substrate, run.watch, _fault_log(run, substrate), run.faults, run.view)),
             _background(substrate.sleep_until(run.plan.stop_after_s), run.over.set),
         ):
             await run.over.wait()

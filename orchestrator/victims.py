@@ -26,6 +26,8 @@ def mistakes_in(fault: "Fault", devices: Sequence[End], coordinator: bool, stop_
         if not coordinator:
             mistakes.append((("kind",), "there is no coordinator in this scenario"))
         return mistakes + [((word,), f"{fault.kind} acts on the coordinator alone; leave this out") for word in said]
+    if fault.targets == "run":
+        return mistakes + [((word,), f"{fault.kind} acts on the run itself; leave this out") for word in said]
     if "links" in said and fault.targets != "links":
         mistakes.append((("links",), f"{fault.kind} acts on nodes; say nodes, group, count, share or all: true"))
     ways = said - {"group"} or said
@@ -55,7 +57,7 @@ def mistakes_in(fault: "Fault", devices: Sequence[End], coordinator: bool, stop_
 def _mistakes_of_chance(fault: "Fault") -> list[Mistake]:
     """A process or a trace acts on each victim for itself: there must be victims that are devices."""
     way = next((word for word in ("random", "trace") if getattr(fault, word) is not None), None)
-    if way is not None and (fault.links is not None or fault.targets == "coordinator"):
+    if way is not None and (fault.links is not None or fault.targets in ("coordinator", "run")):
         return [((way,), "acts on devices one by one; name them by nodes, group, count, share or all: true")]
     return []
 
@@ -76,7 +78,7 @@ def choose(fault: "Fault", devices: Sequence[End], seed: int) -> tuple[str, ...]
     """Names of the victims, in the order of the devices; the same seed gives the same victims."""
     if fault.targets == "coordinator":
         return (COORDINATOR,)
-    if fault.links is not None:
+    if fault.links is not None or fault.targets == "run":
         return ()
     if fault.nodes is not None:
         return fault.nodes

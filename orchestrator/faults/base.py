@@ -6,7 +6,7 @@ happen (the evidence) and how to heal. A fault whose evidence is missing makes t
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,7 +15,7 @@ from orchestrator.links.shape import LinkShape
 from orchestrator.plan import DirectedLink, Plan, PlannedFault, PlannedNode
 from orchestrator.substrates.base import Resource, Substrate
 
-Targets = Literal["nodes", "links", "coordinator"]
+Targets = Literal["nodes", "links", "coordinator", "run"]
 
 
 class FaultParameters(BaseModel):
@@ -26,6 +26,18 @@ class FaultParameters(BaseModel):
 
 class NoParameters(FaultParameters):
     """For kinds that need nothing beyond when and whom."""
+
+
+class Exporter(Protocol):
+    """Where the run's live metrics are read."""
+
+    url: str
+
+    def go_deaf(self, how: Literal["refuses", "hangs"]) -> None:
+        """Answer nobody from now on. Blocks for an instant."""
+
+    def hear_again(self) -> None:
+        """Answer as ever."""
 
 
 @dataclass
@@ -45,6 +57,8 @@ class World:
     limited: dict[tuple[str, Resource], dict[int, int]] = field(default_factory=dict)  # by fault: what it leaves a node
     undone: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # node -> what it could not be told in time
     superseded_by: dict[str, int] = field(default_factory=dict)  # node -> the fault that keeps a former life of it
+    exporter: Exporter | None = None  # None: there is none
+    deaf_by: set[int] = field(default_factory=set)  # faults that keep it from answering
     ending: bool = False  # the run is over: heal what must not stay, but start no node again
 
     def node(self, name: str) -> PlannedNode:

@@ -6,6 +6,7 @@ durations in them are by a timer that nobody sets, but for `update_age_s`, which
 the fault is over the clock is set right: it jumps back.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -39,37 +40,62 @@ async def inject(fault: PlannedFault, world: World) -> Injected:
     wrong = {"do": "clock", "fault": fault.index, "skew_s": skew_s, "drift": drift}
     right = {"do": "clock", "fault": fault.index, "skew_s": 0.0, "drift": 0.0, "since_s": 0.0}
     going = f" and goes {drift * 1e6:+g} ppm" if drift else ""
-    seen = []
+    seen, set_at_s = [], dict[str, float]()
     for name in fault.nodes:
-        before = await _offset(world, name)
-        await orders.stand(world, fault.index, name, {**wrong, "since_s": world.substrate.now()})
-        seen.append(f"{name}: clock was {before}, is {await _offset(world, name)}{going}")
+        before, since_s = await _offset(world, name), world.substrate.now()
+        await orders.stand(world, fault.index, name, {**wrong, "since_s": since_s})
+        now = await _offset(world, name)
+        set_at_s[name] = since_s
+        _tell(world, fault, name, skew_s, before, now)
+        seen.append(f"{name}: clock was {before}, is {now}{going}")
 
     async def heal() -> str:
         seen = []
         for name in fault.nodes:
-            before = await _offset(world, name)
+            before, lasted_s = await _offset(world, name), world.substrate.now() - set_at_s[name]
             await orders.withdraw(world, fault.index, name, right)
-            seen.append(f"{name}: clock was {before}, is {await _offset(world, name)}")
+            now = await _offset(world, name)
+            _tell(world, fault, name, -skew_s - drift * lasted_s, before, now)
+            seen.append(f"{name}: clock was {before}, is {now}")
         return "; ".join(seen)
 
     return Injected("; ".join(seen), heal)
 
 
-async def _offset(world: World, name: str) -> str:
-    """How far a node's clock is ahead of the orchestrator's, as measured; or why nobody can tell."""
+@dataclass(frozen=True)
+class Offset:
+    """How far a node's clock is ahead of the orchestrator's, as measured; None: nobody could tell, `why`."""
+
+    ahead_s: float | None
+    accuracy_s: float = 0.0
+    why: str = ""
+
+    def __str__(self) -> str:
+        if self.ahead_s is None:
+            return f"not to be asked ({self.why})"
+        return f"{self.ahead_s * 1e3:+.3f} ms ahead (to {self.accuracy_s * 1e3:.3f} ms)"
+
+
+def _tell(world: World, fault: PlannedFault, name: str, asked_s: float, before: Offset, now: Offset) -> None:
+    """Log by how much the clock was to move, and where it was before and after."""
+    accuracy_s = before.accuracy_s + now.accuracy_s
+    found = {"asked_s": asked_s, "was_ahead_s": before.ahead_s, "is_ahead_s": now.ahead_s, "accuracy_s": accuracy_s}
+    world.log("clock_set", {"fault": fault.index, "node": name, **found})
+
+
+async def _offset(world: World, name: str) -> Offset:
     best: tuple[float, float] | None = None
     for _ in range(EXCHANGES):
         asked_s = world.substrate.now()
         heard = await orders.once(world, name, {"do": "clock"})
         answered_s = world.substrate.now()
         if not heard.answer:
-            return f"not to be asked ({heard.words})"
+            return Offset(None, why=heard.words)
         took_s = answered_s - asked_s
         if best is None or took_s < best[0]:
             best = took_s, heard.answer["reads_s"] - (asked_s + answered_s) / 2
     assert best is not None, "there is at least one exchange"
-    return f"{best[1] * 1e3:+.3f} ms ahead (to {best[0] * 500:.3f} ms)"
+    return Offset(best[1], best[0] / 2)
 
 
 KIND = FaultKind(

@@ -18,6 +18,7 @@ from orchestrator.plan import PlannedFault
 from orchestrator.units import Size
 
 SMALLEST_FILE_BYTES = 1  # 0 would say: no more than there is
+TOLD = ("saved", "saved_bytes", "took_s")  # of checkpoints, by a node
 
 
 class Parameters(FaultParameters):
@@ -50,6 +51,7 @@ async def _full(fault: PlannedFault, world: World) -> Injected:
             recorded = world.watch.total("failed_saves", node=name) - before[name]
             failed = max(recorded, _grown(told[name].answer, now.answer, "failed"))
             error = now.answer.get("last_error")
+            _tell(world, fault, name, told[name].answer, now.answer)
             words.append(f"{name}: {failed:g} checkpoints could not be written" + (f" ({error})" if error else ""))
         return "; ".join([*words, await limits.loosen(world, fault.index, fault.nodes, "disk")])
 
@@ -64,8 +66,8 @@ async def _slow(fault: PlannedFault, world: World) -> Injected:
         words = []
         for name in fault.nodes:
             now = await orders.withdraw(world, fault.index, name, {"do": "disk", "bytes_per_s": None})
-            keys = ("saved", "saved_bytes", "took_s")
-            saved, size, took_s = (_grown(told[name].answer, now.answer, key) for key in keys)
+            saved, size, took_s = (_grown(told[name].answer, now.answer, key) for key in TOLD)
+            _tell(world, fault, name, told[name].answer, now.answer)
             words.append(f"{name}: {saved:g} checkpoints, {size:g} bytes, were written in {took_s:.3f} s")
         return "; ".join(words)
 
@@ -80,6 +82,13 @@ async def _torn(fault: PlannedFault, world: World) -> Injected:
     seen = [await nodes.crash(world, fault.index, fault.nodes)]
     seen += [await world.substrate.tear(world.node(name)) for name in fault.nodes]
     return Injected("; ".join(seen), lambda: nodes.restart(world, fault.index, fault.nodes))
+
+
+def _tell(world: World, fault: PlannedFault, name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Log what became of a node's checkpoints while the fault lasted, if it could be asked both times."""
+    if before and now:
+        grown = {key: _grown(before, now, key) for key in TOLD}
+        world.log("disk_told", {"fault": fault.index, "node": name, "bytes_per_s": now["bytes_per_s"], **grown})
 
 
 def _grown(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> float:

@@ -4,6 +4,8 @@ What was under way is lost, both ends see an error at once, and whose turn it is
 `for` only says when it is looked at what has become of it.
 """
 
+from collections.abc import Mapping
+
 from orchestrator.faults import orders
 from orchestrator.faults.base import FaultKind, Injected, NoParameters, World, needs_learning
 from orchestrator.plan import PlannedFault
@@ -12,12 +14,24 @@ from orchestrator.plan import PlannedFault
 async def inject(fault: PlannedFault, world: World) -> Injected:
     """Evidence: how many connections each node ended; at the heal, how many it has again and who connected anew."""
     before = {name: reconnects(world, name) for name in fault.nodes}
-    heard = [await orders.once(world, name, {"do": "reset"}) for name in fault.nodes]
+    heard = {name: await orders.once(world, name, {"do": "reset"}) for name in fault.nodes}
+    tell_ended(world, fault, heard)
 
     async def heal() -> str:
         return "; ".join([await connected_again(world, name, before[name]) for name in fault.nodes])
 
-    return Injected("; ".join(each.words for each in heard), heal)
+    return Injected("; ".join(each.words for each in heard.values()), heal)
+
+
+def tell_ended(
+    world: World, fault: PlannedFault, heard: Mapping[str, orders.Heard], untold_packets: int | None = None
+) -> None:
+    """Log how many connections each node ended, and how many packets that told its peers were dropped (None: none)."""
+    for name, each in heard.items():
+        if each.answer:
+            ended = each.answer["connections_reset"]
+            details = {"fault": fault.index, "node": name, "ended": ended, "untold_packets": untold_packets}
+            world.log("connections_ended", details)
 
 
 def reconnects(world: World, name: str) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.errors import EdgebedError
 from orchestrator.faults import FAULTS
-from orchestrator.faults.base import Injected, World
+from orchestrator.faults.base import Exporter, Injected, World
 from orchestrator.faults.links import hold, release
 from orchestrator.faults.watch import Watch
 from orchestrator.plan import Plan, PlannedFault
@@ -36,14 +36,21 @@ class FaultReport:
     asked_when: str | None = None
 
 
-async def run_schedule(plan: Plan, substrate: Substrate, watch: Watch, log: Log, reports: list[FaultReport]) -> None:
+async def run_schedule(
+    plan: Plan,
+    substrate: Substrate,
+    watch: Watch,
+    log: Log,
+    reports: list[FaultReport],
+    exporter: Exporter | None = None,
+) -> None:
     """Inject and heal every fault of the plan; keeps `reports` (one a fault, in order) up to date.
 
-    Faults that wait for something wait for `watch`, which sees the records.
+    Faults that wait for something wait for `watch`, which sees the records. `exporter`: where live metrics are read.
 
     When cancelled it heals what acts, and returns only after the last heal: the nodes are stopped after that.
     """
-    world = World(plan, substrate, {}, {}, {}, {}, {}, {}, watch, log)
+    world = World(plan, substrate, {}, {}, {}, {}, {}, {}, watch, log, exporter=exporter)
     reports[:] = [
         FaultReport(
             fault.index,

@@ -8,7 +8,7 @@ instant: `for` only says when it is looked at what has become of it.
 from orchestrator.faults import links, orders
 from orchestrator.faults.base import FaultKind, Injected, NoParameters, World, needs_learning
 from orchestrator.faults.cutting import cut, mend
-from orchestrator.faults.reset import connected_again, reconnects
+from orchestrator.faults.reset import connected_again, reconnects, tell_ended
 from orchestrator.plan import PlannedFault
 
 SILENT_S = 0.02  # until what says that a connection is closed has left the node, and met the cut
@@ -24,16 +24,17 @@ async def inject(fault: PlannedFault, world: World) -> Injected:
     dropped = await links.dropped(world, every_link, "partition")
     await cut(world, fault.index, frozenset((a, b) for a in fault.nodes for b in everybody if a != b))
     try:
-        heard = [await orders.once(world, name, {"do": "reset"}) for name in fault.nodes]
+        heard = {name: await orders.once(world, name, {"do": "reset"}) for name in fault.nodes}
         await world.substrate.sleep_until(world.substrate.now() + SILENT_S)
         lost = await links.dropped(world, every_link, "partition") - dropped
     finally:
         mended = await mend(world, fault.index)
+    tell_ended(world, fault, heard, lost)
 
     async def heal() -> str:
         return "; ".join([await connected_again(world, name, before[name]) for name in fault.nodes])
 
-    words = "; ".join(each.words for each in heard)
+    words = "; ".join(each.words for each in heard.values())
     return Injected(f"{words}; {lost} packets that told of it were dropped; {mended}", heal)
 
 

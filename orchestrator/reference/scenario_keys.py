@@ -17,6 +17,7 @@ FAULT = "Fault_"
 PLUGINS = ("task", "model", "algorithm", "rule", "selection")  # keys of `learning`; on a page of their own
 PRESETS = ("links", "devices", "radios")
 KEYS = ("key", "value", "default")
+ON_WHAT = {"run": "the run itself"}
 
 
 def page() -> str:
@@ -55,7 +56,8 @@ def faults_page() -> str:
             for name, value in schema["$defs"][FAULT + kind]["properties"].items()
             if name in fault.Parameters.model_fields
         }
-        needs = f"Acts on {fault.targets}. {prose(fault.about[0].upper() + fault.about[1:])}.\n"
+        about = prose(fault.about[0].upper() + fault.about[1:])
+        needs = f"Acts on {ON_WHAT.get(fault.targets, fault.targets)}. {about}.\n"
         form = {**schema["$defs"][FAULT + kind], "properties": own}
         parts += [f"## {kind}\n", needs, _keys(form, away="scenario.md") if own else "No keys of its own.\n"]
     return "\n".join(parts)

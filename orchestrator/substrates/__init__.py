@@ -192,7 +192,7 @@ SUBSTRATES: dict[str, SubstrateKind] = {
         "docker",
         "as mininet, every node in a container (make image)",
         real_time=True,
-        can=ALL_FAULTS | LIMITS | {"ask", "slow_down", "traffic"},
+        can=ALL_FAULTS | LIMITS | {"ask", "scrape", "slow_down", "traffic"},
         missing=_docker_missing,
         event_loop=asyncio.new_event_loop,
         build=_build_docker,
@@ -205,7 +205,7 @@ SUBSTRATES: dict[str, SubstrateKind] = {
         "mininet",
         "real processes and real packets in network namespaces on this machine",
         real_time=True,
-        can=ALL_FAULTS | LIMITS | {"supersede", "ask", "programs", "slow_down", "traffic"},
+        can=ALL_FAULTS | LIMITS | {"supersede", "ask", "programs", "scrape", "slow_down", "traffic"},
         missing=_mininet_missing,
         event_loop=asyncio.new_event_loop,
         build=_build_mininet,
@@ -222,13 +222,14 @@ SUBSTRATES: dict[str, SubstrateKind] = {
         build=_build_simulation,
         why_not=dict.fromkeys(
             LIMITS, "all nodes are parts of one process there, and what it has is not theirs; use --substrate mininet"
-        ),
+        )
+        | {"scrape": "nobody could read live metrics in virtual time; use --substrate mininet"},
     ),
     "ssh": SubstrateKind(
         "ssh",
         "real processes on physical boards, each reached over SSH (--boards FILE)",
         real_time=True,
-        can=ALL_FAULTS | {"descriptors", "ask"},
+        can=ALL_FAULTS | {"descriptors", "ask", "scrape"},
         missing=_ssh_missing,
         event_loop=asyncio.new_event_loop,
         build=_build_ssh,

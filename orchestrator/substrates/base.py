@@ -76,8 +76,8 @@ class NodeUse:
 class Substrate(Protocol):
     """The levers that a run and its faults pull."""
 
-    # kill restart terminate supersede pause cpu memory pids descriptors disk shape block order ask: preflight compares
-    # it with what the faults need
+    # kill restart terminate supersede pause cpu memory pids descriptors disk shape block order ask scrape: preflight
+    # compares it with what the faults need
     can: frozenset[str]
 
     async def __aenter__(self) -> Self: ...

@@ -9,8 +9,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from node_image.records import Record
 from orchestrator.plan import Plan
 from orchestrator.receipt import Check
 from orchestrator.telemetry.discovery import announced, run_name, watching_port
+from orchestrator.telemetry.outlet import LOOPBACK, Deafness, Outlet
 from orchestrator.telemetry.present import Present
 
-LOOPBACK = "127.0.0.1"
 FIRST_READ_WITHIN_S = 6.0  # Prometheus gathers changes of its targets for up to 5 s
 LAST_READ_WITHIN = 3  # intervals between reads
 LONGEST_INTERVAL_S = 5.0  # who reads more rarely is not waited for
@@ -37,7 +37,22 @@ class Endpoint:
         self._present = present
         self._read = threading.Condition()
         self._reads: list[float] = []  # when the last two began, monotonic
+        self._outlet: Outlet | None = None
         self.url = ""
+
+    def open(self, outlet: Outlet) -> None:
+        """It is read here from now on."""
+        self._outlet, self.url = outlet, f"http://{LOOPBACK}:{outlet.port}/metrics"
+
+    def go_deaf(self, how: Deafness) -> None:
+        """Answer nobody from now on, as a fault wants it."""
+        if self._outlet is not None:
+            (self._outlet.refuse if how == "refuses" else self._outlet.hang)()
+
+    def hear_again(self) -> None:
+        """Answer as ever."""
+        if self._outlet is not None:
+            self._outlet.restore()
 
     def add(self, node: str | None, record: Record) -> None:
         """One more record."""
@@ -53,6 +68,8 @@ class Endpoint:
 
     def answer(self, accept: str) -> tuple[str, bytes]:
         """Content type and text for a scraper that accepts these types."""
+        if self._outlet is not None:
+            self._outlet.wait()
         began = time.monotonic()
         _, content_type = choose_encoder(accept)
         text = self._present.table.text(openmetrics=content_type.startswith(OPENMETRICS)).encode()
@@ -93,15 +110,14 @@ def serving(
     endpoint = Endpoint(Present(plan, {"run_id": run_id, **facts}))
     with ExitStack() as stack:
         try:
-            server = stack.enter_context(_server(endpoint))
+            outlet = stack.enter_context(closing(Outlet(_handler(endpoint), LOOPBACK)))
         except OSError as error:
             _tell(warn, f"no live metrics: cannot listen on {LOOPBACK}: {error.strerror}")
             yield None
             return
-        address = f"{LOOPBACK}:{server.server_port}"
-        endpoint.url = f"http://{address}/metrics"
+        endpoint.open(outlet)
         try:
-            stack.enter_context(announced(run_name(directory), run_id, address))
+            stack.enter_context(announced(run_name(directory), run_id, f"{LOOPBACK}:{outlet.port}"))
         except OSError as error:
             _tell(warn, f"Prometheus is not told of this run ({error}); its metrics are at {endpoint.url}")
         try:
@@ -115,29 +131,21 @@ def _tell(warn: Warn | None, text: str) -> None:
         warn(text)
 
 
-@contextmanager
-def _server(endpoint: Endpoint) -> Iterator[ThreadingHTTPServer]:
+def _handler(endpoint: Endpoint) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path.partition("?")[0] != "/metrics":
                 self.send_error(404, "only /metrics is here")
                 return
             content_type, text = endpoint.answer(self.headers.get("Accept", ""))
-            self.send_response(200)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+            with suppress(ConnectionError):  # who asked may have waited long enough
+                self.send_response(200)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
 
         def log_message(self, format: str, *args: object) -> None:
             """Scrapes are not worth a line."""
 
-    with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    return Handler

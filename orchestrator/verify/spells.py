@@ -10,6 +10,7 @@ from orchestrator.verify.history import History
 
 DEADLY = {"crash", "coordinator_crash", "stop"}
 FREEZING = {"pause"}
+REAL_START_S = 30.0  # that a node may take to start on a busy machine
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,31 @@ def dead(history: History) -> dict[str, list[Spell]]:
             Spell(life.until_s, start) for life, start in zip(spells, starts, strict=True) if life.until_s < ended_s
         ]
     return found
+
+
+def lives_in(history: History, node: str, spell: Spell) -> bool:
+    """Whether a node lived in the middle of a spell that should have been its death."""
+    ended_s = history.ended_s if history.ended_s is not None else spell.until_s
+    middle_s = (spell.from_s + min(spell.until_s, ended_s)) / 2
+    if min(spell.until_s, ended_s) - spell.from_s < 4 * history.tolerance_s:
+        return False
+    return any(life.holds(middle_s, 0.0) for life in lives(history).get(node, ()))
+
+
+def left_dead(history: History, node: str, spell: Spell) -> bool:
+    """Whether a node has no life after the end of what killed it, though nothing else held it and there was time."""
+    ended_s = history.ended_s
+    within_s = history.tolerance_s if history.is_virtual else REAL_START_S
+    if ended_s is None or spell.until_s > ended_s - within_s:
+        return False
+    others = [
+        other
+        for fault in history.faults
+        if node in fault.nodes and way_of(history, fault) in DEADLY and (other := active(fault)) is not None
+    ]
+    if any(other.from_s - within_s <= spell.until_s < other.until_s for other in others):
+        return False
+    return not any(life.from_s >= spell.until_s - history.tolerance_s for life in lives(history).get(node, ()))
 
 
 def frozen(history: History) -> dict[str, list[Spell]]:

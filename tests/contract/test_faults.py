@@ -33,6 +33,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "disconnect": {},
     "disk": {"mode": "slow", "rate": 1e4},
     "dropout": {"by": "pause"},
+    "exporter_down": {"how": "hangs"},
     "flap": {"every": 0.5, "down": 0.2},
     "memory": {"limit": None, "to": 0.8},
     "metrics_down": {"records": "kept"},
@@ -108,6 +109,8 @@ def planned(kind: str, plan: Plan, at_s: float, heal_s: float | None, victim: st
     if FAULTS[kind].targets == "links":
         links = tuple(link.id for link in plan.links if victim in (link.source, link.target))
         return fault(kind, at_s, heal_s, links=links, parameters=PARAMETERS[kind])
+    if FAULTS[kind].targets == "run":
+        return fault(kind, at_s, heal_s, parameters=PARAMETERS[kind])
     node = COORDINATOR if FAULTS[kind].targets == "coordinator" else victim
     return fault(kind, at_s, heal_s, nodes=(node,), parameters=PARAMETERS[kind])
 

@@ -3,12 +3,10 @@
 `survives` says why nobody can find one out from what a run writes down; an empty text: it must be found.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
-from unittest.mock import patch
 
 from node_image import aggregate
 from node_image.aggregate import CumulativeMean
@@ -31,26 +29,8 @@ from orchestrator.simulation.said import Said
 from orchestrator.simulation.substrate import Simulation
 from orchestrator.telemetry import energy
 from orchestrator.telemetry.collector import Collector
-
-Wrong = Callable[[Any], Any]  # makes the wrong function of the right one
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One wrong change: of which object's function, and what takes its place. `stage`: where it shows, if anywhere."""
-
-    owner: Any
-    name: str
-    wrong: Wrong
-    stage: str = "fedasync"
-    survives: str = ""
-
-    @contextmanager
-    def alive(self) -> Iterator[None]:
-        """As long as this lasts, the wrong function is in place."""
-        right = getattr(self.owner, self.name, None)  # None: a function of Python's own
-        with patch.object(self.owner, self.name, self.wrong(right)):
-            yield
+from tests.mutants.mutant import Mutant, Wrong, does_nothing, says_so_but_does_nothing
+from tests.mutants.of_faults import OF_FAULTS
 
 
 def every(number: int) -> Callable[[], bool]:
@@ -109,17 +89,6 @@ def counts_the_first_packet_only(right: Any) -> Any:
         return result
 
     return admit_train
-
-
-def does_nothing(_: Any) -> Any:
-    return lambda *_args, **_named: None
-
-
-def says_so_but_does_nothing(_: Any) -> Any:
-    async def act(*_args: Any, **_named: Any) -> str:
-        return "done"
-
-    return act
 
 
 def heals_nothing(right: Any) -> Any:
@@ -393,4 +362,5 @@ MUTANTS = {
         "fedavg",
         survives="what a run writes down does not hold the models; the tests of the aggregation find it",
     ),
+    **OF_FAULTS,
 }

@@ -79,7 +79,12 @@ class Levers:
 
 def carry_out(plan: Plan, until_s: float, broken: str = "") -> tuple[Levers, list[FaultReport]]:
     """Run the schedule in virtual time and cancel it at `until_s`, as a run that ends does."""
-    levers, reports = Levers(plan, broken), list[FaultReport]()
+    return carry_out_on(Levers(plan, broken), plan, until_s)
+
+
+def carry_out_on(levers: Levers, plan: Plan, until_s: float) -> tuple[Levers, list[FaultReport]]:
+    """The same, with levers of one's own."""
+    reports = list[FaultReport]()
 
     async def run() -> None:
         task = asyncio.create_task(run_schedule(plan, cast(Substrate, levers), Watch(), lambda *_: None, reports))
