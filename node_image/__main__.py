@@ -47,6 +47,8 @@ def main() -> int:
         sys.stderr.write("usage: python -m node_image SPEC.json [PLUGINS.json]\n")
         return 2
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: nodes share cores
+    import torch  # noqa: F401 - while the network is laid, and not only when `init` comes
+
     try:
         for each in sys.argv[2:]:
             plugins.load_copies(Path(each))

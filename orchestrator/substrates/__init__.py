@@ -186,6 +186,10 @@ SUBSTRATES: dict[str, SubstrateKind] = {
         missing=_docker_missing,
         event_loop=asyncio.new_event_loop,
         build=_build_docker,
+        why_not={
+            "supersede": "a container has its network to itself, and a second one beside it would be on no link; use "
+            "--substrate mininet with host: container for the devices, and the coordinator stays a process"
+        },
         refuses=_uncounted,
         host="container",
     ),
