@@ -71,7 +71,7 @@ ACTS_S = 1.0  # each of several faults in turn; then its victim has time to come
 # A victim that was dead loads and builds anew; others are back with the next message, for which FedAvg waits least.
 DEADLY = ("battery", "coordinator_crash", "coordinator_twice", "crash", "memory", "stop")
 IN_CONTAINERS_S = 4.0  # from one fault to the next on the same device
-BACK_IN_CONTAINERS_S = 10.0  # after a deadly one: a container that comes back loads torch first
+BACK_IN_CONTAINERS_S = 14.0  # after a deadly one: a container that comes back loads torch first
 CHANCE = 0.1
 FEDAVG = CASES["fedavg"]
 
