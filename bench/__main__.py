@@ -18,6 +18,7 @@ ALL = (
     "rules",
     "boards",
     "sweep",
+    "vm",
     "workload",
 )
 

@@ -224,6 +224,12 @@ def test_faults_in_turn_on_three_devices_act_and_heal_in_containers_too(tmp_path
     ran = run_in("docker", FEDAVG.plan(ends_s, faults), tmp_path / "run")
     until, victims = [until_s for *_, until_s in met], [victim for victim, *_ in met]
     assert_all_acted_and_healed_and_their_victims_were_back(ran, FEDAVG, faults, until, victims)
+    for report, victim in zip(ran.result()["faults"], victims, strict=True):
+        if report["kind"] == "partition":
+            assert heard_meanwhile(ran, report, victim) == []
+        if report["kind"] in ("crash", "dropout", "pause"):
+            assert sent_meanwhile(ran, report, victim) == [], report["kind"]
+    assert_it_went_on_with_its_rounds(ran, last_s, last_s + ACTS_S)
 
 
 def test_what_containers_cannot_is_refused_with_the_reason(tmp_path: Path) -> None:
@@ -260,14 +266,18 @@ def test_so_it_does_on_real_processes_with_a_fault_on_each_device(kinds: tuple[s
 def test_nothing_crosses_a_partition_while_it_lasts(world: str, tmp_path: Path) -> None:
     ran = disturbed(world, "partition", tmp_path / "run", times_s=(1.0, 3.0, ENDS_S))
     (report,) = ran.result()["faults"]
+    assert heard_meanwhile(ran, report, VICTIM) == []
+
+
+def heard_meanwhile(ran: Ran, report: dict[str, Any], victim: str) -> list[float]:
+    """When the coordinator had something from a device while it was cut off."""
     margin_s = 0.1  # one link delay and what was queued
-    heard = [
+    return [
         record["t"]
         for record in ran.records(COORDINATOR, "received_payload_bytes")
-        if record["labels"]["peer"] == VICTIM
+        if record["labels"]["peer"] == victim
         and report["injected_at_s"] + margin_s < record["t"] < report["healed_at_s"]
     ]
-    assert heard == []
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -275,20 +285,28 @@ def test_a_device_that_is_dead_or_frozen_sends_nothing(world: str, tmp_path: Pat
     for kind in ("crash", "pause"):
         ran = disturbed(world, kind, tmp_path / kind, times_s=(1.0, 3.0, ENDS_S))
         (report,) = ran.result()["faults"]
-        during = [
-            record["t"]
-            for record in ran.records(VICTIM, "sent_payload_bytes")
-            if report["injected_at_s"] + 0.3 < record["t"] < report["healed_at_s"]
-        ]
-        assert during == [], kind
+        assert sent_meanwhile(ran, report, VICTIM) == [], kind
+
+
+def sent_meanwhile(ran: Ran, report: dict[str, Any], victim: str) -> list[float]:
+    """When a device sent something while it was dead or frozen."""
+    return [
+        record["t"]
+        for record in ran.records(victim, "sent_payload_bytes")
+        if report["injected_at_s"] + 0.3 < record["t"] < report["healed_at_s"]
+    ]
 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_coordinator_that_died_goes_on_with_the_round_after_its_checkpoint(world: str, tmp_path: Path) -> None:
     ran = disturbed(world, "coordinator_crash", tmp_path / "run", times_s=(2.0, 3.0, ENDS_S))
+    assert_it_went_on_with_its_rounds(ran, 2.0, 3.0)
+
+
+def assert_it_went_on_with_its_rounds(ran: Ran, died_s: float, back_s: float) -> None:
     rounds = [(record["t"], record["value"]) for record in ran.records(COORDINATOR, "round")]
-    before = max(value for t, value in rounds if t < 2.0)
-    after = [value for t, value in rounds if t > 3.0]
+    before = max(value for t, value in rounds if t < died_s)
+    after = [value for t, value in rounds if t > back_s]
     assert after, "it closed rounds again"
     assert min(after) >= before, "it did not begin anew"
     assert [value for _, value in rounds] == sorted(value for _, value in rounds)
