@@ -19,6 +19,7 @@ ALL = (
     "rules",
     "boards",
     "sweep",
+    "vm",
     "workload",
 )
 

@@ -28,6 +28,7 @@ from node_image import learner, plugins
 from node_image.calibrate import calibrate
 from node_image.clock import event_loop
 from node_image.handshake import Identity
+from node_image.loading import load_torch
 from node_image.message import MAX_PAYLOAD_BYTES
 from node_image.node import evaluate_finally, fingerprint, run_node
 from node_image.obeying import Obeying, live
@@ -47,6 +48,7 @@ def main() -> int:
         sys.stderr.write("usage: python -m node_image SPEC.json [PLUGINS.json]\n")
         return 2
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: nodes share cores
+    load_torch()  # while the network is laid, and not only when `init` comes
     try:
         for each in sys.argv[2:]:
             plugins.load_copies(Path(each))

@@ -29,6 +29,7 @@ from typing import Any
 
 from node_image import plugins
 from node_image.kernel import die_with_parent, enter_network_of
+from node_image.loading import load_torch
 
 LARGEST_REQUEST = 1 << 20
 PROGRAMS = "programs"
@@ -76,9 +77,7 @@ def _load(lists: list[str]) -> None:
     if lists == [PROGRAMS]:
         import node_image.workload.attendant  # noqa: F401 - for the children
     else:
-        import torch
-
-        torch.set_num_threads(1)
+        load_torch()
         for each in lists:
             plugins.load_copies(Path(each))
     gc.collect()

@@ -7,17 +7,22 @@ What they refuse:
 """
 
 import resource
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 KINDS = {"descriptors": (resource.RLIMIT_NOFILE, "Max open files"), "disk": (resource.RLIMIT_FSIZE, "Max file size")}
+Set = Callable[[int, int, tuple[int, int]], object]
 
 
 class ProcessLimits:
-    """Of the processes of one node. Needs the right to limit them: root's, or their owner's."""
+    """Of the processes of one node. Needs the right to limit them: their owner's, or root's with CAP_SYS_RESOURCE.
 
-    def __init__(self) -> None:
+    `set_limit` is how it is done: of a process, which limit, soft and hard.
+    """
+
+    def __init__(self, set_limit: Set = resource.prlimit) -> None:
+        self._set = set_limit
         self._before: dict[tuple[str, int], tuple[int, int]] = {}  # by kind and process: soft and hard
 
     def tighten(self, pids: Iterable[int], kind: str, most: int) -> str:
@@ -26,10 +31,10 @@ class ProcessLimits:
         for pid in pids:
             with suppress(ProcessLookupError, FileNotFoundError):
                 which = KINDS[kind][0]
-                _, hard = self._before.setdefault((kind, pid), resource.prlimit(pid, which))
+                _, hard = self._before.setdefault((kind, pid), _limits(pid, kind))
                 wanted = most or _lowest_free(pid)
                 wanted = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
-                resource.prlimit(pid, which, (wanted, hard))
+                self._set(pid, which, (wanted, hard))
                 seen.append(_in_words(pid, kind))
         return ", ".join(seen) or "not running, limited when it starts again"
 
@@ -39,7 +44,7 @@ class ProcessLimits:
         seen = []
         for (_, pid), before in mine.items():
             with suppress(ProcessLookupError, FileNotFoundError):
-                resource.prlimit(pid, KINDS[kind][0], before)
+                self._set(pid, KINDS[kind][0], before)
                 seen.append(_in_words(pid, kind))
             del self._before[kind, pid]
         return ", ".join(seen) or "not limited in this life"
@@ -50,11 +55,22 @@ class ProcessLimits:
 
 
 def _in_words(pid: int, kind: str) -> str:
+    soft = _written(pid, kind)[0]
+    has = f", it has {len(_open_files(pid))} open" if kind == "descriptors" else ""
+    return f"pid {pid}: {KINDS[kind][1].lower()} read back as {soft}{has}"
+
+
+def _limits(pid: int, kind: str) -> tuple[int, int]:
+    """Soft and hard, from where everybody may read them."""
+    soft, hard = (resource.RLIM_INFINITY if each == "unlimited" else int(each) for each in _written(pid, kind))
+    return soft, hard
+
+
+def _written(pid: int, kind: str) -> list[str]:
+    """Soft and hard, as the kernel writes them."""
     label = KINDS[kind][1]
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
-    soft = next(line for line in lines if line.startswith(label)).removeprefix(label).split()[0]
-    has = f", it has {len(_open_files(pid))} open" if kind == "descriptors" else ""
-    return f"pid {pid}: {label.lower()} read back as {soft}{has}"
+    return next(line for line in lines if line.startswith(label)).removeprefix(label).split()[:2]
 
 
 def _lowest_free(pid: int) -> int:

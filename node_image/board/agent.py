@@ -33,23 +33,21 @@ disturbed is as it was before the run.
 """
 
 import asyncio
-import base64
-import fcntl
 import json
 import os
-import re
-import shutil
 import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from node_image.board.life import Life
+from node_image.board import run_folder
+from node_image.board.nodes import Nodes
 from node_image.board.shaping import Shaping, priority, queues, remove_left
 from node_image.board.tunnel import Tunnel
 from node_image.kernel import new_network
@@ -59,14 +57,15 @@ from node_image.records import Record
 
 NICE = -15
 FIRST_LEASE_S = 60.0  # until `settle` says how long
-END_WITHIN_S = 5.0
-PIECE_BYTES = 256 << 10
 ECHO_WITHIN_S = 5.0
 LARGEST_ECHO = 2048
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-FILE_NAME = re.compile(r"([a-z]{1,20}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-RUN = "run-"
+OF_THE_BOARD = ("settle", "clock", "echo", "tunnel", "connect", "shape", "queues", "meter", "unmeter", "end")
+OF_NODES = (
+    *("put", "start", "tell", "hang_up", "kill", "terminate", "freeze", "thaw", "limit", "tear"),
+    *("uses", "files", "fetch"),
+)
 Message = dict[str, Any]
+Request = Callable[[Message], Awaitable[Message]]
 
 
 class Agent:
@@ -78,21 +77,13 @@ class Agent:
         self._heard_at = time.monotonic()
         self._lease_s = FIRST_LEASE_S
         self._owner = (int(os.environ.get("SUDO_UID", os.geteuid())), int(os.environ.get("SUDO_GID", os.getegid())))
-        self._folder: Path | None = None
-        self._lock: int | None = None
+        self._folder: run_folder.RunFolder | None = None
+        self._nodes: Nodes | None = None
         self._tunnels: dict[str, Tunnel] = {}
-        self._lives: dict[str, Life] = {}
         self._metered: Metered | None = None
         self._shaping = Shaping()
         self._obeying: set[asyncio.Task[None]] = set()
-        self._requests = {
-            name: getattr(self, f"_{name}")
-            for name in (
-                *("settle", "clock", "echo", "tunnel", "connect", "put", "start", "tell", "hang_up"),
-                *("kill", "terminate", "freeze", "thaw", "limit", "tear", "uses", "fetch", "files", "end"),
-                *("meter", "unmeter", "shape", "queues"),
-            )
-        }
+        self._requests: dict[str, Request] = {name: getattr(self, f"_{name}") for name in OF_THE_BOARD}
 
     def hear(self, line: bytes) -> None:
         """Take a line of stdin; the empty one is its end."""
@@ -112,45 +103,40 @@ class Agent:
 
     async def close(self) -> None:
         """Let go of everything that is not as it was before."""
-        for life in self._lives.values():
-            life.signal(signal.SIGKILL)  # ends a frozen process too
-        for life in self._lives.values():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(END_WITHIN_S):
-                    await asyncio.shield(life.ended)
+        if self._nodes is not None:
+            await self._nodes.close()
         for tunnel in self._tunnels.values():
             tunnel.close()
         self._shaping.close()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
+            self._folder.close()
 
     async def _obey(self, request: Message) -> None:
+        answer: Message
         try:
-            answer = {"answer": await self._requests[request["do"]](request)}
+            answer = {"answer": await self._request(request["do"])(request)}
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         if "id" in request:
             self._say({**answer, "id": request["id"]})
 
+    def _request(self, do: str) -> Request:
+        if do not in OF_NODES:
+            return self._requests[do]
+        if self._nodes is None:
+            raise ValueError(f"{do} must follow settle")
+        found: Request = getattr(self._nodes, do)
+        return found
+
     async def _settle(self, request: Message) -> Message:
-        """Make the run's folder; remove those of agents that were killed, whose locks are free."""
-        store = Path(request["store"]).expanduser()
-        if not NAME.fullmatch(request["run"]):
-            raise ValueError(f"not a run: {request['run']!r}")
-        for left in store.glob(f"{RUN}*"):
-            _remove_if_free(left)
-        if not any(store.glob(f"{RUN}*")):  # else an agent of another run lives, whose shapes they may be
+        """Make the run's folder; remove those of agents that were killed."""
+        store, run = Path(request["store"]).expanduser(), run_folder.checked(request["run"])
+        if run_folder.remove_left(store):  # else an agent of another run lives, whose shapes they may be
             remove_left()
-        folder = store / f"{RUN}{request['run']}"
-        folder.mkdir(mode=0o700)
-        self._lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._folder, self._lease_s = folder, float(request["lease_s"])
-        self._give(folder)
+        self._folder, self._lease_s = run_folder.RunFolder(store, run, self._owner), float(request["lease_s"])
+        self._nodes = Nodes(self._folder, self._owner, lambda node: self._tunnels[node].namespace, self._say)
         sys.stderr.flush()
-        log = os.open(folder / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.open(self._folder.path / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(log, 2)
         os.close(log)
         return {"pid": os.getpid(), "python": sys.version.split()[0], "user_id": self._owner[0]}
@@ -190,72 +176,6 @@ class Agent:
     async def _queues(self, request: Message) -> Message:
         return {"queues": await asyncio.to_thread(queues, request["device"])}
 
-    async def _put(self, request: Message) -> Message:
-        target = self._place(request["name"])
-        if not target.parent.exists():
-            target.parent.mkdir(mode=0o700)
-            self._give(target.parent)
-        target.write_bytes(base64.b64decode(request["base64"]))
-        self._give(target)
-        return {"path": str(target)}
-
-    async def _start(self, request: Message) -> Message:
-        node = request["node"]
-        folder = self._node_folder(node)
-        for made in (folder, folder / "state"):
-            made.mkdir(mode=0o700, exist_ok=True)
-            self._give(made)
-        spec = json.loads(request["spec"])
-        if request["initial"] is not None:
-            spec["initial"] = str(self._place(request["initial"]))
-        (folder / "spec.json").write_text(json.dumps(spec))
-        self._give(folder / "spec.json")
-        plugins = [str(self._place(name)) for name in request["plugins"]]
-        life = Life(node, request["life"], folder, self._say)
-        pid = life.start(self._tunnels[node].namespace, [str(folder / "spec.json"), *plugins], self._owner)
-        self._lives[node] = life
-        return {"pid": pid, "state": str(folder / "state")}
-
-    async def _tell(self, request: Message) -> Message:
-        self._lives[request["node"]].tell(request["line"])
-        return {}
-
-    async def _hang_up(self, request: Message) -> Message:
-        self._lives[request["node"]].hang_up()
-        return {}
-
-    async def _kill(self, request: Message) -> Message:
-        life = self._lives[request["node"]]
-        life.signal(signal.SIGKILL)
-        async with asyncio.timeout(END_WITHIN_S):
-            return {"status": await asyncio.shield(life.ended)}
-
-    async def _terminate(self, request: Message) -> Message:
-        life, began = self._lives[request["node"]], time.monotonic()
-        life.signal(signal.SIGTERM)
-        done, _ = await asyncio.wait({life.ended}, timeout=float(request["grace_s"]))
-        took_s = time.monotonic() - began
-        status = (await self._kill(request))["status"]  # what is left of its session, too
-        return {"status": status, "took_s": took_s, "killed": not done}
-
-    async def _freeze(self, request: Message) -> Message:
-        return {"cpu_s": await self._lives[request["node"]].freeze()}
-
-    async def _thaw(self, request: Message) -> Message:
-        return {"cpu_s": self._lives[request["node"]].thaw()}
-
-    async def _limit(self, request: Message) -> Message:
-        life, kind, most = self._lives[request["node"]], request["kind"], request["most"]
-        if most is None:
-            return {"seen": life.limits.lift(kind)}
-        alive = () if life.ended.done() else (life.pid,)
-        return {"seen": life.limits.tighten(alive, kind, int(most))}
-
-    async def _tear(self, request: Message) -> Message:
-        from node_image import checkpoint  # late: an agent needs no numpy but for this
-
-        return {"seen": checkpoint.tear(self._node_folder(request["node"]) / "state")}
-
     async def _meter(self, request: Message) -> Message:
         await self._unmeter(request)
         meter = await asyncio.to_thread(build, request["kind"], **request["parameters"])
@@ -271,55 +191,9 @@ class Agent:
     def _say_metered(self, record: Record) -> None:
         self._say({"metered": {"t": record.t, "metric": record.metric, "value": record.value}})
 
-    async def _uses(self, request: Message) -> Message:
-        return {
-            node: {"cpu_s": life.cpu_s(), "memory_bytes": life.memory_bytes()}
-            for node, life in self._lives.items()
-            if not life.ended.done()
-        }
-
-    async def _files(self, request: Message) -> Message:
-        folder = self._node_folder(request["node"])
-        left = [path for path in folder.rglob("*") if path.is_file() and path.name != "spec.json"]
-        return {"files": {path.relative_to(folder).as_posix(): path.stat().st_size for path in left}}
-
-    async def _fetch(self, request: Message) -> Message:
-        folder = self._node_folder(request["node"])
-        path = (folder / request["name"]).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise ValueError(f"not a file of {request['node']}: {request['name']!r}")
-        with path.open("rb") as file:
-            file.seek(request["offset"])
-            return {"base64": base64.b64encode(file.read(PIECE_BYTES)).decode()}
-
     async def _end(self, request: Message) -> Message:
         asyncio.get_running_loop().call_soon(self.over.set)
         return {}
-
-    def _place(self, name: str) -> Path:
-        if self._folder is None or not FILE_NAME.fullmatch(name):
-            raise ValueError(f"not the name of a file: {name!r}")
-        return self._folder / name
-
-    def _node_folder(self, node: str) -> Path:
-        if self._folder is None or not NAME.fullmatch(node):
-            raise ValueError(f"not a node: {node!r}")
-        return self._folder / f"node-{node}"
-
-    def _give(self, path: Path) -> None:
-        """To the user who came in: nodes run as that one."""
-        if os.geteuid() == 0:
-            os.chown(path, *self._owner)
-
-
-def _remove_if_free(folder: Path) -> None:
-    with suppress(OSError):
-        lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(lock)
 
 
 def _echo(own: socket.socket, count: int) -> None:

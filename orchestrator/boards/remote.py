@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.boards.station import Station
+from orchestrator.errors import RunBrokeError
 from orchestrator.plan import PlannedNode
 from orchestrator.substrates.base import NodeExit, NodeLine, NodeUse, Resource
+from orchestrator.substrates.placed import how_it_ended
 from orchestrator.substrates.processes import NodeProcess
 
+KILL_WITHIN_S = 10.0
+SLOW_WITHIN_S = 10.0
 LOST_STATUS = 255 << 8  # the wait status of a node whose board is gone: what ssh itself would leave with
 
 
@@ -93,6 +97,13 @@ class Placed:
     _cpu_before_s: float = 0.0  # of lives that have ended
     _cpu_s: float = 0.0  # of this life
     _memory_bytes: int = 0
+    _cpu_at_freeze_s: float | None = None
+
+    @property
+    def lives(self) -> bool:
+        """Whether its process runs, as far as we have heard."""
+        process = self.process
+        return process is not None and process.exited is not None and not process.exited.done()
 
     async def start(self, spec: str, initial: str | None, plugins: list[str]) -> str:
         """A new life; returns where the board keeps its state."""
@@ -127,6 +138,72 @@ class Placed:
             await process.close()
         if self._bridge is not None:
             self._cpu_s = max(self._cpu_s, self._bridge.cpu_s)
+
+    async def kill(self) -> str:
+        """Kill -9 of its whole session; says what the board saw."""
+        async with self.turn:
+            process, name = self.process, self.node.name
+            if process is None or process.exited is None:
+                return f"{name}: had ended before"
+            process.asked_to_end = True
+            status = int((await self.station.ask("kill", node=name))["status"])
+            await process.ended(KILL_WITHIN_S)
+            await self.done()
+            code = os.waitstatus_to_exitcode(status)
+            if code != -9:
+                raise RunBrokeError(f"{name}: killed, but its exit was {code} and not signal 9")
+            return f"{name}: pid {process.pid} on {self.station.board.name} ended by signal 9"
+
+    async def terminate(self, grace_s: float) -> str:
+        """SIGTERM to its session, and kill -9 after the grace; says how it ended and when."""
+        async with self.turn:
+            process, name = self.process, self.node.name
+            if process is None or not self.lives:
+                return f"{name}: had ended before"
+            process.asked_to_end = True
+            within_s = grace_s + KILL_WITHIN_S
+            said = await self.station.ask("terminate", within_s, node=name, grace_s=grace_s)
+            await process.ended(KILL_WITHIN_S)
+            await self.done()
+        code = os.waitstatus_to_exitcode(int(said["status"]))
+        took_s = None if said["killed"] else float(said["took_s"])
+        return how_it_ended(f"{name}: pid {process.pid} on {self.station.board.name}", code, took_s, grace_s)
+
+    async def limit(self, resource: Resource, most: int | None) -> str:
+        """Limit its process, in this life and in later ones; says what was read back."""
+        name = self.node.name
+        if resource in ("memory", "pids"):
+            raise RunBrokeError(f"ssh: {name} cannot be limited in {resource}; not in `can`")
+        if most is None:
+            self.limited.pop(resource, None)
+        else:
+            self.limited[resource] = most
+        if self.process is None or not self.lives:
+            return f"{name}: not running"
+        self.process.excused = lambda _code: bool(self.limited)
+        seen = (await self.station.ask("limit", node=name, kind=resource, most=most))["seen"]
+        return f"{name} on {self.station.board.name}: {seen}"
+
+    async def freeze(self) -> str:
+        """Stop all its tasks; the board's kernel confirms."""
+        self._cpu_at_freeze_s = (await self.station.ask("freeze", node=self.node.name))["cpu_s"]
+        return f"{self.node.name}: stopped, the kernel of {self.station.board.name} shows it so"
+
+    async def thaw(self) -> str:
+        """Let them go on; says how much CPU was used meanwhile."""
+        cpu_s = (await self.station.ask("thaw", node=self.node.name))["cpu_s"]
+        before_s, self._cpu_at_freeze_s = self._cpu_at_freeze_s, None
+        used_s = 0.0 if before_s is None else cpu_s - before_s
+        return f"{self.node.name}: goes on, {used_s * 1e3:.0f} ms of CPU used while stopped"
+
+    async def slow(self, factor: float) -> str:
+        """Leave it `factor` of its speed: it paces its work, and confirms."""
+        self.factor = factor
+        if self.process is None:
+            return f"{self.node.name}: not running"
+        factor_now = (await self.process.ask({"do": "slow", "factor": self.pace()}, SLOW_WITHIN_S))["factor"]
+        took = "as long as on the board" if factor_now is None else f"{factor_now:g} times its profile's time"
+        return f"{self.node.name}: its work takes {took}, it confirms"
 
     def pace(self) -> float | None:
         """How many times as long as its profile says its work takes; None: as long as it takes on the board."""

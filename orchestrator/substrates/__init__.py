@@ -196,6 +196,10 @@ SUBSTRATES: dict[str, SubstrateKind] = {
         missing=_docker_missing,
         event_loop=asyncio.new_event_loop,
         build=_build_docker,
+        why_not={
+            "supersede": "a container has its network to itself, and a second one beside it would be on no link; use "
+            "--substrate mininet with host: container for the devices, and the coordinator stays a process"
+        },
         refuses=_uncounted,
         why_no_programs="its image holds Edgebed's nodes and nothing of yours (as processes they get the same network"
         " namespaces, links, limits and faults)",

@@ -5,6 +5,9 @@
     descriptors   RLIMIT_NOFILE of each of its processes (node_image.process_limits): more open files are refused
     disk          RLIMIT_FSIZE of each of its processes: a file ends there, as on a disk that has become full
 
+Root may set the limits of a container's processes, which are another user's, only where it has CAP_SYS_RESOURCE, and
+not every machine leaves it that; so it is tried as root first and then as their owner.
+
 A node that such a limit ends is no accident: its exit is asked for. What was before is remembered in each life, and is
 there again when the limit is lifted.
 """
@@ -15,6 +18,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_FSIZE, RLIMIT_NOFILE, prlimit
 from typing import TYPE_CHECKING
 
 from node_image.process_limits import ProcessLimits
@@ -30,12 +35,37 @@ MB = 1e6
 ATTEMPTS = 20
 KILLED_WITHIN_S = 5.0
 WANTED_BYTES = 8 << 20
+OPTIONS = {RLIMIT_NOFILE: "--nofile", RLIMIT_FSIZE: "--fsize"}  # of util-linux' prlimit
 WANT_MEMORY = """
 import os, sys
 open("/proc/self/oom_score_adj", "w").write("-1000")
 open(sys.argv[1], "w").write(str(os.getpid()))
 b"x" * int(sys.argv[2])
 """
+
+
+def set_limit(pid: int, which: int, limits: tuple[int, int]) -> None:
+    """Set a process's limit (soft, hard), whoever it belongs to; PermissionError if that cannot be."""
+    try:
+        prlimit(pid, which, limits)
+    except PermissionError:
+        user, group = _owner(pid)
+        most = ":".join("unlimited" if each == RLIM_INFINITY else str(each) for each in limits)
+        as_owner = ("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups")
+        done = run((*as_owner, "prlimit", f"--pid={pid}", f"{OPTIONS[which]}={most}"))
+        if done.returncode != 0 and Path(f"/proc/{pid}").exists():
+            raise PermissionError(
+                errno.EPERM,
+                f"limits of pid {pid} can be set neither by root without CAP_SYS_RESOURCE nor by its owner {user}: "
+                f"{done.output}",
+            ) from None
+
+
+def _owner(pid: int) -> tuple[int, int]:
+    """The user and the group that a process runs as."""
+    lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    ids = {words[0]: int(words[1]) for words in lines if words[0] in ("Uid:", "Gid:")}
+    return ids["Uid:"], ids["Gid:"]
 
 
 @dataclass
@@ -45,7 +75,7 @@ class Limited:
     most: dict[Resource, int] = field(default_factory=dict)
     memory_before: tuple[int | None, int] | None = None  # the limit, and the kernel's kills so far
     pids_before: tuple[int | None, int] | None = None  # the limit, and how many were refused so far
-    processes: ProcessLimits = field(default_factory=ProcessLimits)
+    processes: ProcessLimits = field(default_factory=lambda: ProcessLimits(set_limit))
 
 
 async def limit(placed: "Placed", resource: Resource, most: int | None) -> str:

@@ -9,23 +9,22 @@ does to a board is a lease of its agent: whatever becomes of us, the board is as
 """
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
-from node_image import plugins
 from node_image.meters import Metering
 from node_image.records import Record
 from orchestrator.boards.inventory import Inventory
 from orchestrator.boards.kernel_links import KernelLinks
 from orchestrator.boards.metering import BoardMeter, boards_metered
+from orchestrator.boards.outfit import put_plugins, put_spec
 from orchestrator.boards.placement import place, runs_at_its_own_speed
-from orchestrator.boards.remote import Placed, on_our_clock
+from orchestrator.boards.remote import KILL_WITHIN_S, Placed, on_our_clock
+from orchestrator.boards.returns import Returns, connect, tunnels
 from orchestrator.boards.station import Station
 from orchestrator.errors import EdgebedError, RunBrokeError
 from orchestrator.keys import RunKeys
@@ -36,15 +35,11 @@ from orchestrator.receipt import Check
 from orchestrator.substrates import SUBSTRATES
 from orchestrator.substrates.base import LinkCount, NodeExit, NodeLine, NodeUse, Resource
 from orchestrator.substrates.calibration import Calibration
-from orchestrator.substrates.placed import how_it_ended
 from orchestrator.substrates.superseded import NobodySuperseded
 
 INIT_WITHIN_S = 300.0  # a small board takes its time over torch
 STOP_WITHIN_S = 60.0
-KILL_WITHIN_S = 10.0
-SLOW_WITHIN_S = 10.0
 BEGIN_AHEAD_S = 0.25  # the nodes hear of the beginning so long before it
-RETURN_EVERY_S = 2.0
 LATENESS_TOLERANCE_S = 0.005  # 99th percentile
 
 
@@ -78,11 +73,8 @@ class SshSubstrate(NobodySuperseded):
         self._shaper = shaper
         self._stack = AsyncExitStack()
         self._begun_at: float | None = None
-        self._ending = False
-        self._returning: set[asyncio.Task[None]] = set()
-        self._notes: list[str] = []
-        self._cpu_at_pause_s: dict[str, float] = {}
         self._meters: dict[str, BoardMeter] = {}
+        self._returns = Returns(self._placed, self._line, self._kernel, self.now, self._start_again)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -90,13 +82,13 @@ class SshSubstrate(NobodySuperseded):
                 stack.push_async_callback(station.leave)
             await _together(station.enter() for station in self._stations.values())
             stack.push_async_callback(self._line.close)
-            ends = await self._tunnels(self._plan.nodes)
+            ends = await tunnels(self._placed.values())
             links = self._kernel.left_to_fabric(self._plan.links)
             await self._line.open(links, ends, self._directory / "fabric.log")
-            await self._connect(self._plan.nodes)
+            await connect(self._placed.values(), self._line)
             await self._kernel.lay(node.name for node in self._plan.nodes)
             for station in self._stations.values():
-                station.on_lost = self._lost
+                station.on_lost = self._returns.lost
             stack.push_async_callback(self._end_processes)
             self._stack = stack.pop_all()
         return self
@@ -121,14 +113,14 @@ class SshSubstrate(NobodySuperseded):
         async with placed.turn:
             if placed.process is not None:
                 return
-            spec, initial = await self._spec(placed)
-            listed = await self._put_plugins(placed.station)
+            spec, initial = await put_spec(placed)
+            listed = await put_plugins(placed.station, self._directory)
             state = await placed.start(spec, initial, listed)
             init = {"do": "init", **self._keys.new_life(node.spec), "state_dir": state}
             assert placed.process is not None, "it has just started"
             await placed.process.init(init, INIT_WITHIN_S)
             for resource, most in tuple(placed.limited.items()):
-                await self.limit(node, resource, most)
+                await placed.limit(resource, most)
             if self._begun_at is not None:
                 self._set_to_work(placed)
 
@@ -150,6 +142,13 @@ class SshSubstrate(NobodySuperseded):
             placed.process.tell({"do": "slow", "factor": placed.pace()})
             placed.process.tell({"do": "start", "start_at": self._begun_at + placed.station.offsets[0].ahead_s})
 
+    async def _start_again(self, station: Station, nodes: Sequence[PlannedNode]) -> None:
+        """A lost board is back, and its links are laid."""
+        for node in nodes:
+            await self.start(node)
+        if station.board.name in self._meters:
+            await self._meters[station.board.name].start()
+
     async def ask(self, node: PlannedNode, command: dict[str, Any]) -> dict[str, Any]:
         """Send a ready node a command and wait for its answer."""
         process = self._placed[node.name].process
@@ -159,7 +158,7 @@ class SshSubstrate(NobodySuperseded):
 
     async def stop(self, node: PlannedNode) -> None:
         """Ask it to evaluate and end; kill it after a deadline."""
-        self._ending = True
+        self._returns.ending = True
         placed = self._placed[node.name]
         process = placed.process
         if process is None:
@@ -174,56 +173,19 @@ class SshSubstrate(NobodySuperseded):
 
     async def kill(self, node: PlannedNode) -> str:
         """Kill -9 of its whole session on the board."""
-        placed = self._placed[node.name]
-        async with placed.turn:
-            process = placed.process
-            if process is None or process.exited is None:
-                return f"{node.name}: had ended before"
-            process.asked_to_end = True
-            status = int((await placed.station.ask("kill", node=node.name))["status"])
-            await process.ended(KILL_WITHIN_S)
-            await placed.done()
-            code = os.waitstatus_to_exitcode(status)
-            if code != -9:
-                raise RunBrokeError(f"{node.name}: killed, but its exit was {code} and not signal 9")
-            return f"{node.name}: pid {process.pid} on {placed.station.board.name} ended by signal 9"
+        return await self._placed[node.name].kill()
 
     async def terminate(self, node: PlannedNode, grace_s: float) -> str:
         """SIGTERM to its session on the board; kill -9 after the grace."""
-        placed = self._placed[node.name]
-        async with placed.turn:
-            process = placed.process
-            if process is None or process.exited is None or process.exited.done():
-                return f"{node.name}: had ended before"
-            process.asked_to_end = True
-            within_s = grace_s + KILL_WITHIN_S
-            said = await placed.station.ask("terminate", within_s, node=node.name, grace_s=grace_s)
-            await process.ended(KILL_WITHIN_S)
-            await placed.done()
-        who = f"{node.name}: pid {process.pid} on {placed.station.board.name}"
-        code = os.waitstatus_to_exitcode(int(said["status"]))
-        return how_it_ended(who, code, None if said["killed"] else float(said["took_s"]), grace_s)
+        return await self._placed[node.name].terminate(grace_s)
 
     def runs(self, node: PlannedNode) -> bool:
         """Whether its process lives, as far as we have heard."""
-        process = self._placed[node.name].process
-        return process is not None and process.exited is not None and not process.exited.done()
+        return self._placed[node.name].lives
 
     async def limit(self, node: PlannedNode, resource: Resource, most: int | None) -> str:
         """Limit its process on the board. Control groups it has none there, so memory and pids are refused."""
-        placed = self._placed[node.name]
-        if resource in ("memory", "pids"):
-            raise RunBrokeError(f"ssh: {node.name} cannot be limited in {resource}; not in `can`")
-        if most is None:
-            placed.limited.pop(resource, None)
-        else:
-            placed.limited[resource] = most
-        if not self.runs(node):
-            return f"{node.name}: not running"
-        assert placed.process is not None, "it runs"
-        placed.process.excused = lambda _code: bool(placed.limited)
-        seen = (await placed.station.ask("limit", node=node.name, kind=resource, most=most))["seen"]
-        return f"{node.name} on {placed.station.board.name}: {seen}"
+        return await self._placed[node.name].limit(resource, most)
 
     async def tear(self, node: PlannedNode) -> str:
         """Cut its newest checkpoint on the board in half."""
@@ -232,27 +194,15 @@ class SshSubstrate(NobodySuperseded):
 
     async def pause(self, node: PlannedNode) -> str:
         """Stop all its tasks; the board's kernel confirms."""
-        placed = self._placed[node.name]
-        self._cpu_at_pause_s[node.name] = (await placed.station.ask("freeze", node=node.name))["cpu_s"]
-        return f"{node.name}: stopped, the kernel of {placed.station.board.name} shows it so"
+        return await self._placed[node.name].freeze()
 
     async def resume(self, node: PlannedNode) -> str:
         """Let it go on; says how much CPU it used meanwhile."""
-        placed = self._placed[node.name]
-        cpu_s = (await placed.station.ask("thaw", node=node.name))["cpu_s"]
-        used_s = cpu_s - self._cpu_at_pause_s.pop(node.name, cpu_s)
-        return f"{node.name}: goes on, {used_s * 1e3:.0f} ms of CPU used while stopped"
+        return await self._placed[node.name].thaw()
 
     async def slow(self, node: PlannedNode, factor: float) -> str:
         """Have it pace its work; the node confirms."""
-        placed = self._placed[node.name]
-        placed.factor = factor
-        if placed.process is None:
-            return f"{node.name}: not running"
-        answer = await placed.process.ask({"do": "slow", "factor": placed.pace()}, SLOW_WITHIN_S)
-        factor_now = answer["factor"]
-        took = "as long as on the board" if factor_now is None else f"{factor_now:g} times its profile's time"
-        return f"{node.name}: its work takes {took}, it confirms"
+        return await self._placed[node.name].slow(factor)
 
     async def shape(self, link: DirectedLink, shape: LinkShape, *, up: bool = True) -> str:
         """Change a link, in its board's kernel or in the fabric; up or down it is in the fabric."""
@@ -324,7 +274,7 @@ class SshSubstrate(NobodySuperseded):
             "boards": {name: station.to_json() for name, station in self._stations.items()},
             "cpu_shares": {name: placed.share for name, placed in self._placed.items()},
             "calibration": calibration,
-            "notes": notes | ({"boards": self._notes} if self._notes else {}),
+            "notes": notes | ({"boards": self._returns.notes} if self._returns.notes else {}),
         }
 
     async def fidelity(self) -> list[Check]:
@@ -339,82 +289,9 @@ class SshSubstrate(NobodySuperseded):
             ),
         ]
 
-    async def _tunnels(self, nodes: Iterable[PlannedNode]) -> dict[str, tuple[tuple[str, int], str]]:
-        """Have a namespace made for each node on its board; where the fabric must send to."""
-        ends: dict[str, tuple[tuple[str, int], str]] = {}
-        for node in nodes:
-            station = self._placed[node.name].station
-            made = await station.ask("tunnel", node=node.name, data_address=station.address)
-            ends[node.name] = (station.address, made["port"]), node.address
-        return ends
-
-    async def _connect(self, nodes: Iterable[PlannedNode]) -> None:
-        """Have each board send the packets of its nodes to the fabric."""
-        for node in nodes:
-            fabric, prefix = self._line.tunnels[node.name], self._line.prefix
-            station = self._placed[node.name].station
-            await station.ask("connect", node=node.name, fabric=fabric, address=node.address, prefix=prefix)
-
-    async def _spec(self, placed: Placed) -> tuple[str, str | None]:
-        """The node's spec with the board's folder of data, and the name of the file of initial weights put there."""
-        spec, board = placed.node.spec, placed.station.board
-        if board.data_dir is not None:
-            spec = replace(spec, task=replace(spec.task, data_dir=board.data_dir))
-        if spec.initial is None:
-            return spec.to_json(), None
-        content = await asyncio.to_thread(Path(spec.initial).read_bytes)
-        name = f"{sha256(content).hexdigest()}.safetensors"
-        await placed.station.put(name, content)
-        return spec.to_json(), name
-
-    async def _put_plugins(self, station: Station) -> list[str]:
-        """The run's list of plug-ins and their files, as they lie in the run directory."""
-        listed = self._directory / plugins.LIST
-        if not listed.is_file():
-            return []
-        for path in sorted((self._directory / plugins.FOLDER).iterdir()):
-            await station.put(f"{plugins.FOLDER}/{path.name}", path.read_bytes())
-        await station.put(plugins.LIST, listed.read_bytes())
-        return [plugins.LIST]
-
-    def _lost(self, station: Station) -> None:
-        """A board has gone, and its nodes with it; where it comes back, so do they."""
-        self._notes.append(f"{station.board.name} was lost at {self.now():.3f} s: {station.lost}")
-        gone = [placed for placed in self._placed.values() if placed.station is station]
-        for placed in gone:
-            placed.lose(f"its board {station.board.where} was lost: {station.lost}")
-        if not self._ending:
-            task = asyncio.create_task(self._return(station, gone), name=f"return of {station.board.name}")
-            self._returning.add(task)
-            task.add_done_callback(self._returning.discard)
-
-    async def _return(self, station: Station, gone: list[Placed]) -> None:
-        """Try to reach a lost board again, and start its nodes anew there."""
-        before = station.facts.get("boot_id")
-        while not self._ending:
-            await asyncio.sleep(RETURN_EVERY_S)
-            try:
-                await station.enter()
-                nodes = [placed.node for placed in gone]
-                await self._line.attach(await self._tunnels(nodes))
-                await self._connect(nodes)
-                await self._kernel.lay(node.name for node in nodes)
-                for node in nodes:
-                    await self.start(node)
-            except (EdgebedError, OSError, TimeoutError):
-                continue
-            if station.board.name in self._meters:
-                await self._meters[station.board.name].start()
-            how = "rebooted" if station.facts["boot_id"] != before else "without a reboot"
-            self._notes.append(f"{station.board.name} came back at {self.now():.3f} s, {how}")
-            return
-
     async def _end_processes(self) -> None:
         """Kill whatever still runs (an interrupted run comes here with everything alive)."""
-        self._ending = True
-        for task in self._returning:
-            task.cancel()
-        await asyncio.gather(*self._returning, return_exceptions=True)
+        await self._returns.close()
         for placed in self._placed.values():
             if placed.process is not None:
                 placed.process.asked_to_end = True

@@ -1,8 +1,7 @@
 """Every kind of fault, with every algorithm, in every world: it acts with evidence, it heals, and its victim is back.
 
 In Mininet FedAvg meets every kind, one after another in one run, each other algorithm a crash and then the kind that
-troubles it most. In Docker FedAvg meets the kinds whose levers are other ones there, and one of those that the network
-pulls.
+troubles it most. In Docker FedAvg meets every kind that a container can, in one run too, on three devices at a time.
 """
 
 from collections.abc import Sequence
@@ -13,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from orchestrator.errors import MachineCannotError
 from orchestrator.faults import FAULTS
+from orchestrator.outcome import RunOptions
 from orchestrator.plan import Plan, PlannedFault
+from orchestrator.preflight import preflight
 from orchestrator.substrates import SUBSTRATES
 from tests.contract.cases import CASES, Case
-from tests.contract.worlds import IN_DOCKER, WORLDS, Ran, run_in
+from tests.contract.worlds import WORLDS, Ran, run_in
 from tests.plans import COORDINATOR, fault
 
 VICTIM = "d-1"
@@ -69,7 +71,8 @@ STARTS_S, HEALS_S, ENDS_S = 1.5, 2.5, 5.0
 ACTS_S = 1.0  # each of several faults in turn; then its victim has time to come back
 # A victim that was dead loads and builds anew; others are back with the next message, for which FedAvg waits least.
 DEADLY = ("battery", "coordinator_crash", "coordinator_twice", "crash", "memory", "stop")
-ENDS_IN_DOCKER_S = 20.0  # a container that comes back loads torch first
+IN_CONTAINERS_S = 4.0  # from one fault to the next on the same device
+BACK_IN_CONTAINERS_S = 14.0  # after a deadly one: a container that comes back loads torch first
 CHANCE = 0.1
 FEDAVG = CASES["fedavg"]
 
@@ -97,11 +100,7 @@ def within(world: str) -> list[str]:
 SIMULATED = within("simulation")
 MET = [(name, kind) for name in CASES for kind in SIMULATED if meets(name, kind)]
 IN_MININET = {name: ("crash", HARDEST[name]) for name in HARDEST} | {"fedavg": tuple(FAULTS)}
-IN_CONTAINERS = ("coordinator_crash", "crash", "partition", "pause", "straggler")
-DISTURBED = [
-    *(pytest.param(*met, "simulation") for met in MET),
-    *(pytest.param("fedavg", kind, "docker", marks=IN_DOCKER) for kind in IN_CONTAINERS),
-]
+IN_CONTAINERS = within("docker")
 
 
 def planned(kind: str, plan: Plan, at_s: float, heal_s: float | None, victim: str = VICTIM) -> PlannedFault:
@@ -155,14 +154,11 @@ def test_every_algorithm_meets_what_troubles_it_most_in_mininet() -> None:
     assert IN_MININET.keys() == CASES.keys()
 
 
-@pytest.mark.parametrize(("name", "kind", "world"), DISTURBED)
-def test_a_fault_acts_and_heals_and_the_victim_takes_part_again(
-    name: str, kind: str, world: str, tmp_path: Path
-) -> None:
-    ends_s = ENDS_IN_DOCKER_S if world == "docker" and "crash" in kind else ENDS_S
-    ran = disturbed(world, kind, tmp_path / "run", CASES[name], (STARTS_S, HEALS_S, ends_s))
+@pytest.mark.parametrize(("name", "kind"), MET)
+def test_a_fault_acts_and_heals_and_the_victim_takes_part_again(name: str, kind: str, tmp_path: Path) -> None:
+    ran = disturbed("simulation", kind, tmp_path / "run", CASES[name])
     (report,) = ran.result()["faults"]
-    assert_it_acted_and_healed(report, ends_s)
+    assert_it_acted_and_healed(report, ENDS_S)
     assert ran.outcome.status in ("complete", "degraded"), ran.outcome.notes
     took_part = taking_part(ran, CASES[name], COORDINATOR if kind == "coordinator_crash" else VICTIM)
     assert any(t < STARTS_S for t in took_part), "it took part before"
@@ -188,14 +184,62 @@ def test_faults_in_turn_act_and_heal_on_real_processes_and_the_victim_is_back_af
         for turn, (kind, at_s) in enumerate(zip(kinds, starts, strict=True))
     )
     ran = run_in("mininet", case.plan(ends_s, faults), tmp_path / "run")
+    assert_all_acted_and_healed_and_their_victims_were_back(ran, case, faults, [*starts[1:], ends_s])
+
+
+def assert_all_acted_and_healed_and_their_victims_were_back(
+    ran: Ran, case: Case, faults: Sequence[PlannedFault], until: Sequence[float], victims: Sequence[str] = ()
+) -> None:
+    """Each fault's victim took part before the first and, again, between its own fault's end and an instant."""
     assert ran.outcome.status in ("complete", "degraded"), ran.outcome.notes
     reports = ran.result()["faults"]
-    assert [report["kind"] for report in reports] == list(kinds)
-    for report, until_s in zip(reports, [*starts[1:], ends_s], strict=True):
+    assert [report["kind"] for report in reports] == [fault.kind for fault in faults]
+    for report, until_s, victim in zip(reports, until, victims or [VICTIM] * len(faults), strict=True):
         assert_it_acted_and_healed(report, until_s)
-        took_part = taking_part(ran, case, COORDINATOR if report["kind"] == "coordinator_crash" else VICTIM)
-        assert any(t < STARTS_S for t in took_part)
-        assert any(report["healed_at_s"] < t < until_s for t in took_part), f"back after {report['kind']}"
+        took_part = taking_part(ran, case, COORDINATOR if report["kind"] == "coordinator_crash" else victim)
+        assert any(t < STARTS_S for t in took_part), victim
+        assert any(report["healed_at_s"] < t < until_s for t in took_part), f"{victim} back after {report['kind']}"
+
+
+@pytest.mark.root
+@pytest.mark.docker
+@pytest.mark.timeout(300)
+def test_faults_in_turn_on_three_devices_act_and_heal_in_containers_too(tmp_path: Path) -> None:
+    """Two devices take turns of those that leave a container alive, one has the others; the coordinator dies last."""
+    gentle = [kind for kind in IN_CONTAINERS if kind not in DEADLY]
+    deadly = [kind for kind in IN_CONTAINERS if kind in DEADLY and FAULTS[kind].targets != "coordinator"]
+    turns = {"d-1": gentle[::2], "d-2": deadly, "d-3": gentle[1::2]}
+    met = [
+        (victim, kind, STARTS_S + turn * lasts_s, STARTS_S + (turn + 1) * lasts_s)
+        for victim, kinds in turns.items()
+        for lasts_s in (BACK_IN_CONTAINERS_S if kinds is deadly else IN_CONTAINERS_S,)
+        for turn, kind in enumerate(kinds)
+    ]
+    last_s = max(until_s for *_, until_s in met)
+    ends_s = last_s + BACK_IN_CONTAINERS_S
+    met.append((COORDINATOR, "coordinator_crash", last_s, ends_s))
+    assert sorted(kind for _, kind, *_ in met) == sorted(IN_CONTAINERS)
+    plan = FEDAVG.plan(ends_s)
+    faults = tuple(
+        replace(planned(kind, plan, at_s, at_s + ACTS_S, victim), index=index)
+        for index, (victim, kind, at_s, _) in enumerate(met)
+    )
+    ran = run_in("docker", FEDAVG.plan(ends_s, faults), tmp_path / "run")
+    until, victims = [until_s for *_, until_s in met], [victim for victim, *_ in met]
+    assert_all_acted_and_healed_and_their_victims_were_back(ran, FEDAVG, faults, until, victims)
+    for report, victim in zip(ran.result()["faults"], victims, strict=True):
+        if report["kind"] == "partition":
+            assert heard_meanwhile(ran, report, victim) == []
+        if report["kind"] in ("crash", "dropout", "pause"):
+            assert sent_meanwhile(ran, report, victim) == [], report["kind"]
+    assert_it_went_on_with_its_rounds(ran, last_s, last_s + ACTS_S)
+
+
+def test_what_containers_cannot_is_refused_with_the_reason(tmp_path: Path) -> None:
+    assert sorted(set(FAULTS) - set(IN_CONTAINERS)) == ["coordinator_twice"]
+    plan = FEDAVG.plan(ENDS_S, (planned("coordinator_twice", FEDAVG.plan(ENDS_S), STARTS_S, HEALS_S),))
+    with pytest.raises(MachineCannotError, match=r"coordinator_twice.*container.*use --substrate mininet"):
+        preflight(plan, SUBSTRATES["docker"], RunOptions(out=tmp_path, substrate="docker"))
 
 
 @pytest.mark.parametrize("kind", SIMULATED)
@@ -225,14 +269,18 @@ def test_so_it_does_on_real_processes_with_a_fault_on_each_device(kinds: tuple[s
 def test_nothing_crosses_a_partition_while_it_lasts(world: str, tmp_path: Path) -> None:
     ran = disturbed(world, "partition", tmp_path / "run", times_s=(1.0, 3.0, ENDS_S))
     (report,) = ran.result()["faults"]
+    assert heard_meanwhile(ran, report, VICTIM) == []
+
+
+def heard_meanwhile(ran: Ran, report: dict[str, Any], victim: str) -> list[float]:
+    """When the coordinator had something from a device while it was cut off."""
     margin_s = 0.1  # one link delay and what was queued
-    heard = [
+    return [
         record["t"]
         for record in ran.records(COORDINATOR, "received_payload_bytes")
-        if record["labels"]["peer"] == VICTIM
+        if record["labels"]["peer"] == victim
         and report["injected_at_s"] + margin_s < record["t"] < report["healed_at_s"]
     ]
-    assert heard == []
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -240,20 +288,28 @@ def test_a_device_that_is_dead_or_frozen_sends_nothing(world: str, tmp_path: Pat
     for kind in ("crash", "pause"):
         ran = disturbed(world, kind, tmp_path / kind, times_s=(1.0, 3.0, ENDS_S))
         (report,) = ran.result()["faults"]
-        during = [
-            record["t"]
-            for record in ran.records(VICTIM, "sent_payload_bytes")
-            if report["injected_at_s"] + 0.3 < record["t"] < report["healed_at_s"]
-        ]
-        assert during == [], kind
+        assert sent_meanwhile(ran, report, VICTIM) == [], kind
+
+
+def sent_meanwhile(ran: Ran, report: dict[str, Any], victim: str) -> list[float]:
+    """When a device sent something while it was dead or frozen."""
+    return [
+        record["t"]
+        for record in ran.records(victim, "sent_payload_bytes")
+        if report["injected_at_s"] + 0.3 < record["t"] < report["healed_at_s"]
+    ]
 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_coordinator_that_died_goes_on_with_the_round_after_its_checkpoint(world: str, tmp_path: Path) -> None:
     ran = disturbed(world, "coordinator_crash", tmp_path / "run", times_s=(2.0, 3.0, ENDS_S))
+    assert_it_went_on_with_its_rounds(ran, 2.0, 3.0)
+
+
+def assert_it_went_on_with_its_rounds(ran: Ran, died_s: float, back_s: float) -> None:
     rounds = [(record["t"], record["value"]) for record in ran.records(COORDINATOR, "round")]
-    before = max(value for t, value in rounds if t < 2.0)
-    after = [value for t, value in rounds if t > 3.0]
+    before = max(value for t, value in rounds if t < died_s)
+    after = [value for t, value in rounds if t > back_s]
     assert after, "it closed rounds again"
     assert min(after) >= before, "it did not begin anew"
     assert [value for _, value in rounds] == sorted(value for _, value in rounds)
