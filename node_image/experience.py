@@ -1,6 +1,7 @@
 """What a device has experienced: features of its samples, computed once as they arrive, and their labels."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,19 +9,25 @@ from node_image import readout
 from node_image.readout import Habit, Labels, Matrix, Vector
 from node_image.runtime import NodeRuntime
 
+if TYPE_CHECKING:
+    from node_image.learner import Learner
+
 
 @dataclass
 class Experience:
     """Features with the constant 1 behind (samples, features + 1), in order of arrival; every sixth is held out.
 
     At most `limit` samples are kept, the newest (0: all). `gamma` above 0 makes the features to learn from, `h`, an
-    eligibility trace.
+    eligibility trace. The features are the `learner`'s (None: the node's own); `beside` is what a second network makes
+    of the very same samples.
     """
 
     features: int
     classes: int
     limit: int = 0
     gamma: float = 0.0
+    learner: "Learner | None" = None
+    beside: "Experience | None" = None
     arrived: int = 0  # number of the next sample
     _rows: Matrix = field(init=False)
     _traces: Matrix = field(init=False)
@@ -31,13 +38,23 @@ class Experience:
         self._labels = np.empty(0, np.int64)
         self._derive()
 
-    async def grow(self, node: NodeRuntime) -> None:
-        """Take in what has arrived since, by the learner's features as they are."""
-        count = node.learner.samples(node.now()) - self.arrived
+    async def grow(self, node: NodeRuntime, there: int | None = None) -> None:
+        """Take in what has arrived since, or up to sample number `there`, by the features as they are."""
+        there = node.learner.samples(node.now()) if there is None else there
+        learner, count = self.learner or node.learner, there - self.arrived
         if count > 0:
             x, labels = node.learner.raw(self.arrived, count, node.now())
-            features = await node.compute(lambda: node.learner.features(x), node.learner.features_cost(count))
+            features = await node.compute(lambda: learner.features(x), learner.features_cost(count))
             self.add(readout.extended(features), labels.astype(np.int64))
+        if self.beside is not None:
+            await self.beside.grow(node, there)
+
+    def renewed(self) -> "Experience":
+        """For a network whose features have changed, the one beside where there is one: all is to be computed anew."""
+        if self.beside is None:
+            return Experience(self.features, self.classes, self.limit, self.gamma, self.learner)
+        self.beside = self.beside.renewed()
+        return self
 
     def add(self, h: Matrix, labels: Labels) -> None:
         """Take in the next samples."""

@@ -7,7 +7,7 @@ initial ones. Because the module is shared, one local phase or evaluation runs a
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ class Learner:
     changes: tuple[drift.Change, ...] = ()  # what happens to the samples during the run
     pace: Pace = field(default_factory=Pace)
     selector: registry.Selector | None = None  # None: all weights are trained
+    made_from: tuple[Any, ...] = ()  # the model's name and parameters, and the rest of what `_network` takes
     _weights: Vector | None = None
     _pool: Pool | None = None
     _has_looked: bool = False
@@ -210,6 +211,20 @@ class Learner:
         """
         x, targets = self._own_test(now) if own else (self.task.test_x, self.task.test_targets)
         return self.task.objective.evaluate(self._forward(self.network.module, x, weights), targets)
+
+    def narrower(self, share: float) -> "Learner":
+        """A learner of the same samples by the same rule, whose model has so large a share of this one's width.
+
+        It begins with fresh weights, and trains all of them. UnfitError where the model has no narrower form.
+        """
+        name, parameters, *others = self.made_from
+        narrow = getattr(registry.MODELS[name], "narrower", None)
+        if narrow is None:
+            known = ", ".join(sorted(each for each, model in registry.MODELS.items() if hasattr(model, "narrower")))
+            raise UnfitError(f"model {name}: has no narrower form; models that have: {known}")
+        made_from = (name, narrow(parameters, share), *others)
+        network, initial = _network(*made_from)
+        return replace(self, network=network, initial=initial, selector=None, made_from=made_from, _weights=None)
 
     def evaluation_cost(self) -> Cost:
         """Work of one evaluation: a forward pass over the test set."""
@@ -368,6 +383,7 @@ def build(spec: NodeSpec) -> Learner:
         changes=changes,
         pace=Pace(spec.phase_every_s),
         selector=selector if spec.role == "device" else None,
+        made_from=made_from,
     )
     algorithm = registry.ALGORITHMS[spec.algorithm.name]
     if (fits := getattr(algorithm, "fits", None)) is not None:

@@ -196,7 +196,7 @@ def _count(module: "nn.Sequential", shape: tuple[int, ...]) -> tuple[tuple[Layer
     try:
         with torch.inference_mode():
             module(torch.zeros(1, *shape))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # ValueError: a norm over one number
         said = str(error).splitlines()[0]
         raise UnfitError(f"samples of shape {shape} do not pass through the model: {said}") from error
     for handle in handles:

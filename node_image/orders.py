@@ -7,6 +7,7 @@ Each is {"do": name, ...}:
     isolate     another has its address and its storage: listen no more, save nothing
     records     path: "cut" (with keep: whether records wait), or "up": they leave again, as they did
     connections say how many there are
+    battery     left (0-1, or null): the device runs on a battery of which this share is left; null: on mains
     disk        bytes_per_s (number or null): write checkpoints so fast at most (disk.py); left out: only tell
     clock       fault, skew_s, drift, since_s: what a fault does to the node's own clock (own_clock.py), all 0: nothing;
                 left out: only tell
@@ -28,6 +29,7 @@ class Ordered(Protocol):
     sender: Sender
     disk: Disk
     own_clock: OwnClock
+    charge: float | None  # share of its battery that is left; None: on mains
 
     async def reset(self, peer: str | None = None) -> int:
         """End all connections, or that with one peer, by a reset; returns how many there were."""
@@ -51,6 +53,11 @@ class Ordered(Protocol):
 async def _misbehave(node: Ordered, order: Mapping[str, Any]) -> Answer:
     node.sender.misbehave(order["send"])
     return {"send": order["send"], "altered": node.sender.altered}
+
+
+async def _battery(node: Ordered, order: Mapping[str, Any]) -> Answer:
+    node.charge = None if order["left"] is None else float(order["left"])
+    return {"left": node.charge}
 
 
 async def _disk(node: Ordered, order: Mapping[str, Any]) -> Answer:
@@ -88,6 +95,7 @@ async def _records(node: Ordered, order: Mapping[str, Any]) -> Answer:
 
 
 ORDERS: dict[str, Callable[[Ordered, Mapping[str, Any]], Awaitable[Answer]]] = {
+    "battery": _battery,
     "clock": _clock,
     "connections": _connections,
     "disk": _disk,

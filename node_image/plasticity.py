@@ -1,10 +1,12 @@
 """Plasticity p of a device, chosen before each local phase by a small agent that learns what pays off.
 
 Every agent chooses among the same five rates. What it sees and the reward are those of ELABiP's proposal, scaled so
-that a point of accuracy near the ceiling counts more than one far below it.
+that a point of accuracy near the ceiling counts more than one far below it. Battery and load are seen, not rewarded; of
+a device on mains that is as fast as ever both are 0, and the agents then are as they would be without them.
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol
 
 import numpy as np
@@ -16,23 +18,30 @@ FIRST = 3  # index of the rate to begin with
 PERFORMANCE, CONSISTENCY, STALENESS = 1.0, 0.1, 0.02  # weights of the reward's three terms
 
 FLAT = 0.005  # a change of accuracy below half a point is none
+STATES = 3 * 3 * 3 * 2 * 2
+LOW, BUSY = 0.8, 0.5  # the battery is low, the device busy from here on
+TIMERS_NOISE = 0.05  # less load than this is none
 Q_STEP, DISCOUNT = 0.3, 0.5
 EPSILON, EPSILON_LEAST, EPSILON_DECAY = 0.3, 0.05, 0.97
 PHASES_PER_DECAY = 4  # of the whole fleet
 
 PG_STEP, BASELINE_STEP = 0.5, 0.2
+INPUTS = 7  # of the policy
 
 
 @dataclass(frozen=True)
 class Seen:
     """A device's situation: accuracies (0-1) on its held-out samples before and after the last phase, staleness of
-    its base in versions, divergence from the prior (0-1), and the number of devices."""
+    its base in versions, divergence from the prior (0-1), the number of devices, how much of its battery is drained and
+    of its speed lacking (0-1)."""
 
     before: float = 0.0
     after: float = 0.0
     staleness: float = 0.0
     divergence: float = 0.0
     devices: int = 1
+    drained: float = 0.0
+    load: float = 0.0
 
     @property
     def gain(self) -> float:
@@ -48,6 +57,20 @@ class Seen:
 def reward(seen: Seen) -> float:
     """r = gain + 0.1 (1 - divergence) - 0.02 age."""
     return PERFORMANCE * seen.gain + CONSISTENCY * (1.0 - seen.divergence) - STALENESS * seen.age
+
+
+@dataclass
+class Pace:
+    """How fast a device has been; it knows of its load by what other work leaves it: speed."""
+
+    least_s: float = inf  # for one unit of work
+
+    def load(self, work: float, took_s: float) -> float:
+        """The share of its best speed that a device lacked in a piece of work: 1 - best time / time (0-1)."""
+        one_s = took_s / work
+        self.least_s = min(self.least_s, one_s)
+        lacks = 1.0 - self.least_s / one_s if one_s > 0 else 0.0
+        return lacks if lacks >= TIMERS_NOISE else 0.0
 
 
 class Agent(Protocol):
@@ -90,19 +113,21 @@ class Fixed:
 
 
 def state(seen: Seen) -> int:
-    """One of 27: accuracy {fell, flat, rose} x staleness {< N/2, <= N + 2, more} x divergence {< 0.05, < 0.2, more}."""
+    """One of 108: accuracy {fell, flat, rose} x staleness {< N/2, <= N + 2, more} x divergence {< 0.05, < 0.2, more},
+    and these 27 for each of battery {well, low} x load {light, busy}."""
     change, fleet = seen.after - seen.before, seen.devices
     trend = 0 if change < -FLAT else 1 if change <= FLAT else 2
     age = 0 if seen.staleness < fleet / 2 else 1 if seen.staleness <= fleet + 2 else 2
     distance = 0 if seen.divergence < 0.05 else 1 if seen.divergence < 0.2 else 2
-    return 9 * trend + 3 * age + distance
+    strain = 2 * (seen.drained >= LOW) + (seen.load >= BUSY)
+    return 27 * strain + 9 * trend + 3 * age + distance
 
 
 @dataclass
 class QLearning:
     """Tabular Q-learning; explores only rates next to the best known one, so that no step is wild."""
 
-    values: NDArray[np.float64] = field(default_factory=lambda: np.zeros((27, len(RATES))))
+    values: NDArray[np.float64] = field(default_factory=lambda: np.zeros((STATES, len(RATES))))
     epsilon: float = EPSILON
     current: int = FIRST
     rates: tuple[float, ...] = RATES
@@ -126,12 +151,12 @@ class QLearning:
 
 
 def policy_input(seen: Seen) -> NDArray[np.float64]:
-    """What the policy sees: 1, gain, age, divergence, accuracy."""
-    return np.array([1.0, seen.gain, seen.age, seen.divergence, seen.after])
+    """What the policy sees: 1, gain, age, divergence, accuracy, drained, load."""
+    return np.array([1.0, seen.gain, seen.age, seen.divergence, seen.after, seen.drained, seen.load])
 
 
 def _preset() -> NDArray[np.float64]:
-    weights = np.zeros((len(RATES), 5))
+    weights = np.zeros((len(RATES), INPUTS))
     weights[FIRST, 0] = 1.0
     return weights
 

@@ -24,6 +24,7 @@ METRICS: dict[str, Metric] = {
     "altered_messages": Metric(
         "counter", "messages", "messages that a byzantine fault altered before they left, by way (how), kind and peer"
     ),
+    "charge": Metric("gauge", "ratio", "ELABiP: share of its battery that is left, as a device knows it"),
     "cluster": Metric("gauge", "devices", "head (by its device number) of the cluster that a device belongs to"),
     "discarded_updates": Metric("counter", "updates", "updates that came too late or were refused, by reason"),
     "divergence": Metric(
@@ -36,6 +37,7 @@ METRICS: dict[str, Metric] = {
     "held_out_accuracy": Metric("gauge", "ratio", "ELABiP: accuracy on the device's own samples kept from learning"),
     "held_modules": Metric("gauge", "modules", "modules of the sub-model chosen for a device, by peer"),
     "inference_s": Metric("sample", "s", "time to predict one sample, during evaluation"),
+    "load": Metric("gauge", "ratio", "ELABiP: share of its best speed that a device lacked in its last local phase"),
     "load_imbalance": Metric("gauge", "ratio", "CV^2 of the modules' load after offline training, mean of the layers"),
     "local_phase_s": Metric("sample", "s", "time of one local phase (several steps)"),
     "local_step_s": Metric("sample", "s", "time of one local step, mean over a local phase; `of` a part of the model"),

@@ -88,7 +88,10 @@ class Algorithm(HasParameters, Protocol):
 
 
 class Model(HasParameters, Protocol):
-    """An architecture."""
+    """An architecture.
+
+    A file may also have `narrower(params, share)`: its parameters for so large a share of its width.
+    """
 
     def build(self, params: Any, shape: tuple[int, ...], classes: int) -> Architecture:
         """A model for samples of this shape, with fresh weights from torch's global generator."""

@@ -48,6 +48,7 @@ class NodeRuntime(Protocol):
     rng: np.random.Generator
     learner: "Learner"
     limits: Limits
+    charge: float | None  # share of its battery that is left (0-1), as it was last told; None: it is on mains
 
     def position_m(self) -> tuple[float, float] | None:
         """Where the node is now, x and y; None where the topology has no places."""

@@ -77,6 +77,7 @@ class TcpRuntime:
         self._is_isolated = False  # another process has the node's address and storage
         self.disk = Disk(self.record)
         self.own_clock = OwnClock()
+        self.charge: float | None = None
         self._saving = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None  # the newest checkpoint, until it is on the disk
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")

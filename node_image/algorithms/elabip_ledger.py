@@ -64,7 +64,7 @@ class Ledger:
         if params.kd == "logits":
             node.record("provision_bytes", learner.public.nbytes * len(node.peers))
         if not params.has_critical_period(start):
-            ledger.prior = PRIORS[params.kd](await setting(node, params))
+            ledger.prior = PRIORS[params.kd](await setting(node, params, learner))
         await ledger.save()  # so that a second life knows that it is one
         return ledger
 
@@ -173,7 +173,7 @@ class Ledger:
         if not kept["critical"]:
             self.frozen = {name: kept[f"frozen/{name}"] for name in devices(kept, "frozen/")}
             self._load_frozen()
-            self.prior = PRIORS[self.params.kd](await setting(self.node, self.params))
+            self.prior = PRIORS[self.params.kd](await setting(self.node, self.params, self.node.learner))
             self.prior.restore(kept)
         self.node.learner.load(self.model())
         for device in self.node.peers:
@@ -183,7 +183,7 @@ class Ledger:
         """The features as they arrive at devices are those of all from now on, the coordinator's too."""
         self.frozen, _ = self.mixed.body("")
         self._load_frozen()
-        self.prior = PRIORS[self.params.kd](await setting(self.node, self.params))
+        self.prior = PRIORS[self.params.kd](await setting(self.node, self.params, self.node.learner))
         await self.save()  # before anybody hears of it: a second life must not train them again
 
     def _load_frozen(self) -> None:

@@ -18,6 +18,21 @@ class Parameters:
         "(the whole model, mixed as FedAsync does: without distillation)",
         choices=("features", "logits", "none", "stats", "student"),
     )
+    student: str = parameter(
+        "readout",
+        "student: which network is shared: readout (the last layer of the device's own), full (a narrower network "
+        "beside it, which learns from the device's answers to its own samples; set beta, or devices teach and never "
+        "learn)",
+        choices=("full", "readout"),
+    )
+    student_width: float = parameter(
+        0.5, "full: its width, as a share of the model's", unit="ratio", minimum=0.01, maximum=1.0
+    )
+    student_temperature: float = parameter(
+        3.0,
+        "full: tau of what it learns, softmax(W h / tau): above 1, also how wrong the wrong classes are",
+        minimum=0.1,
+    )
     bits: int = parameter(8, "bits of a number sent; 32: floats", minimum=2, maximum=32)
     agent: str = parameter(
         "pg", "chooses p_k: pg (policy gradient), q (Q-learning), fixed", choices=("fixed", "pg", "q")
@@ -72,6 +87,14 @@ class Parameters:
             raise ValueError(f"bits: must be 2 to 16, or 32 (found {self.bits})")
         if self.kd not in WHOLE_VECTOR and (self.prior == "personal" or self.open_features):
             raise ValueError(f"kd {self.kd}: has no personal prior, and its features must be frozen")
+
+        if self.student == "full" and self.kd != "student":
+            raise ValueError(f"student full: is a way of kd student (found kd {self.kd})")
+
+    @property
+    def has_full_student(self) -> bool:
+        """Whether what is shared is a network of its own, beside the device's."""
+        return self.student == "full"
 
     @property
     def is_open(self) -> bool:

@@ -1,11 +1,15 @@
 """A local phase and an evaluation, each with its records."""
 
 import math
+from typing import TYPE_CHECKING
 
 from node_image.algorithms.exchange import Vector
 from node_image.network import Mask
 from node_image.outcomes import DivergedError, NoSamplesError, Phase
 from node_image.runtime import NodeRuntime
+
+if TYPE_CHECKING:
+    from node_image.learner import Learner
 
 PAUSE_S = 1.0  # after a phase that came to nothing: in virtual time, failing again and again would take no time at all
 
@@ -29,14 +33,15 @@ async def local_phase(
     start: Vector | None = None,
     proximal: float = 0.0,
     trainable: Mask | None = None,
+    learner: "Learner | None" = None,
 ) -> Phase | None:
     """Train for so many steps, from `start` or from where the learner is; None, and counted, where it came to nothing.
 
     Rests first, where the device's pace is set. `trainable` marks the weights that may move, of those that the
-    device's selection leaves free.
+    device's selection leaves free. The `learner` is the node's, or one beside it.
     """
     await rest(node)
-    learner, begun, began_s = node.learner, node.now(), node.elapsed()
+    learner, begun, began_s = learner or node.learner, node.now(), node.elapsed()
 
     def work() -> Phase:
         if start is not None:

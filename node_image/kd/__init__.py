@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 
 from node_image.kd.features import FeaturesPrior, FeaturesPupil
+from node_image.kd.full import FullStudentPupil
 from node_image.kd.logits import LogitsPrior, LogitsPupil
 from node_image.kd.stats import StatsPrior, StatsPupil
 from node_image.kd.strategy import Prior, Pupil, Setting
 from node_image.kd.student import StudentPrior, StudentPupil
+from node_image.readout import Matrix
 
 PUPILS: Mapping[str, Callable[[Setting], Pupil]] = {
     "features": FeaturesPupil,
@@ -22,3 +24,9 @@ PRIORS: Mapping[str, Callable[[Setting], Prior]] = {
     "stats": StatsPrior,
     "student": StudentPrior,
 }
+
+
+def pupil_of(setting: Setting, own: Matrix) -> Pupil:
+    """A device's half; `own` is the readout of its own network, which a full student is not."""
+    params = setting.params
+    return FullStudentPupil(setting, own) if params.has_full_student else PUPILS[params.kd](setting)

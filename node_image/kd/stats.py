@@ -13,6 +13,7 @@ from node_image import distillation, knowledge, readout
 from node_image.algorithms.exchange import whole
 from node_image.distillation import Sums
 from node_image.experience import Experience
+from node_image.kd.lessons import phase_cost
 from node_image.kd.strategy import NOTHING, Kept, Setting, counted, devices, doubles, one
 from node_image.packing import RefusedError, Vector, pack_model, unpack_model
 from node_image.readout import Matrix
@@ -48,6 +49,11 @@ class StatsPupil:
         )
 
     @property
+    def shared(self) -> Matrix:
+        """The solved readout."""
+        return self.weights
+
+    @property
     def steps(self) -> int:
         """One look at all samples."""
         return 1
@@ -55,6 +61,10 @@ class StatsPupil:
     def samples(self, seen: Experience) -> int:
         """Each once, to see how the solved readout does."""
         return len(seen.h)
+
+    def cost(self, seen: Experience) -> Cost:
+        """A look at all, and three at those held out."""
+        return phase_cost(self.weights, self.samples(seen), self.steps, seen)
 
     def divergence(self, seen: Experience) -> float:
         """None: the device's weights are the prior's."""

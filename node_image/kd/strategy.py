@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 from node_image import readout
 from node_image.algorithms.elabip_parameters import Parameters
 from node_image.experience import Experience
+from node_image.kd.lessons import phase_cost
 from node_image.network import Part
 from node_image.packing import Vector
 from node_image.readout import Labels, Matrix
 from node_image.runtime import Body, Cost, NodeRuntime
 
+if TYPE_CHECKING:
+    from node_image.learner import Learner
+
 Kept = dict[str, int | float | str | bool | NDArray[np.generic]]
 NOTHING = np.empty(0, np.float32)
-TEACHING = 0.1  # p with which the coordinator's own readout learns
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,8 @@ class Setting:
         return readout.unflatten(vector[self.parts[-2].start :], self.classes)
 
 
-async def setting(node: NodeRuntime, params: Parameters) -> Setting:
-    """Where a node begins whose learner has the features that are shared by all."""
-    learner = node.learner
+async def setting(node: NodeRuntime, params: Parameters, learner: "Learner") -> Setting:
+    """Where a node begins; the learner has the features that are shared by all."""
     start = 0 if params.is_open else learner.head_start
     public = learner.public if params.kd == "logits" else learner.public[:0]
     features = await node.compute(lambda: learner.features(public), learner.features_cost(len(public)))
@@ -54,6 +56,10 @@ class Pupil(Protocol):
 
     weights: Matrix
     pause_s: float
+
+    @property
+    def shared(self) -> Matrix:
+        """The readout of the network that is shared with the fleet: the same, but for a student of its own."""
 
     def adopt(self, body: Body) -> Vector:
         """Install a prior; the features that came with it (none: an empty vector). RefusedError where it is garbage."""
@@ -67,6 +73,9 @@ class Pupil(Protocol):
 
     def samples(self, seen: Experience) -> int:
         """How many samples (repeats counted) a local phase uses."""
+
+    def cost(self, seen: Experience) -> Cost:
+        """Work of a local phase, and of the looks at it: accuracy before and after, and divergence."""
 
     def divergence(self, seen: Experience) -> float:
         """How far the device is from the prior (0-1)."""
@@ -87,6 +96,11 @@ class HalfAndHalf:
         self.weights = self.setting.weights_of(self.setting.initial)
 
     @property
+    def shared(self) -> Matrix:
+        """The device's own readout."""
+        return self.weights
+
+    @property
     def steps(self) -> int:
         """H."""
         return self.setting.params.local_steps
@@ -94,6 +108,10 @@ class HalfAndHalf:
     def samples(self, seen: Experience) -> int:
         """H minibatches."""
         return self.setting.params.local_steps * self.setting.params.batch_size
+
+    def cost(self, seen: Experience) -> Cost:
+        """H minibatches, and three looks."""
+        return phase_cost(self.weights, self.samples(seen), self.steps, seen)
 
 
 class Prior(Protocol):
@@ -153,48 +171,3 @@ def devices(kept: Body, prefix: str) -> list[str]:
 def one(kept: Body, name: str) -> int:
     """A whole number of a checkpoint."""
     return int(counted(kept, name))
-
-
-def taught(params: Parameters, weights: Matrix, h: Matrix, targets: Matrix, rng: np.random.Generator) -> Matrix:
-    """A readout after a phase's steps towards these targets, without logit adjustment."""
-    used_to, none = readout.habit(h), np.zeros(len(weights), np.float32)
-    for batch in readout.minibatches(len(h), params.batch_size, params.local_steps, rng):
-        weights = readout.step(weights, h[batch], targets[batch], none, used_to, TEACHING, params.decay)
-    return weights
-
-
-def steps_cost(params: Parameters, weights: Matrix) -> Cost:
-    """Work of H steps of a readout: 2 C D multiply-accumulates a sample, forward and Hebbian; ten operations a step."""
-    samples = params.local_steps * params.batch_size
-    return Cost(2.0 * weights.size * samples, 10.0 * params.local_steps)
-
-
-def half_and_half(
-    params: Parameters,
-    weights: Matrix,
-    seen: Experience,
-    taught_h: Matrix,
-    taught_targets: Matrix,
-    plasticity: float,
-    rng: np.random.Generator,
-) -> tuple[Matrix, float]:
-    """A readout after H minibatches, half local samples with their labels, half taught ones without logit adjustment.
-
-    Also their mean cross-entropy. Where nothing is taught (no rows) all samples are local.
-    """
-    h, targets = seen.h, readout.one_hot(seen.labels, len(weights))
-    local = params.batch_size if not len(taught_h) else max(1, params.batch_size // 2)
-    both = zip(
-        readout.minibatches(len(h), local, params.local_steps, rng),
-        readout.minibatches(max(1, len(taught_h)), max(1, params.batch_size - local), params.local_steps, rng),
-        strict=True,
-    )
-    total = 0.0
-    for own, told in both:
-        rows, wanted, adjustment = h[own], targets[own], np.tile(seen.log_prior, (len(own), 1))
-        if len(taught_h):
-            rows, wanted = np.concatenate([rows, taught_h[told]]), np.concatenate([wanted, taught_targets[told]])
-            adjustment = np.concatenate([adjustment, np.zeros((len(told), len(weights)), np.float32)])
-        total += readout.cross_entropy(readout.softmax(rows @ weights.T + adjustment), wanted)
-        weights = readout.step(weights, rows, wanted, adjustment, seen.habit, plasticity, params.decay)
-    return weights, total / params.local_steps

@@ -2,7 +2,8 @@
 
 z_k is the b-bit difference to the prior. G <- (1 - a) G + a (w_ref + delta) with a = alpha (staleness + 1) ** -a. With
 beta 0 and 32 bits this is FedAsync restricted to the readout: what ELABiP saves comes from features that are learnt
-without labels, and from few bits. `none` is the same with the whole model: naive parameter mixing, no distillation.
+without labels, and from few bits. A student that is a network of its own is in `full`. `none` is the same with the
+whole model: naive parameter mixing, no distillation.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 from node_image import readout
 from node_image.aggregate import mix, polynomial
 from node_image.experience import Experience
+from node_image.kd.lessons import contrasted, phase_cost
 from node_image.kd.strategy import NOTHING, Kept, Setting, devices, floats
 from node_image.packing import Vector, pack_model, pack_update, unpack_model, unpack_update
 from node_image.readout import Matrix
@@ -41,17 +43,19 @@ class StudentPupil:
 
     def learn(self, seen: Experience, plasticity: float, rng: np.random.Generator) -> float:
         """Contrastive Hebbian steps; the clamped target leans towards the prior's prediction by beta."""
-        params, weights, total = self.setting.params, self.weights, 0.0
-        targets = readout.one_hot(seen.labels, self.setting.classes)
-        if params.beta:
-            prior = readout.probabilities(self.setting.weights_of(self.reference), seen.h)
-            targets = readout.clamped(targets, prior, params.beta)
-        for batch in readout.minibatches(len(seen.h), params.batch_size, params.local_steps, rng):
-            h, wanted = seen.h[batch], targets[batch]
-            total += readout.cross_entropy(readout.softmax(h @ weights.T + seen.log_prior), wanted)
-            weights = readout.step(weights, h, wanted, seen.log_prior, seen.habit, plasticity, params.decay)
-        self.weights = weights
-        return total / params.local_steps
+        params = self.setting.params
+        prior = self.says(seen.h) if params.beta else None
+        self.weights, loss = contrasted(params, self.weights, seen, prior, plasticity, rng)
+        return loss
+
+    def says(self, h: Matrix) -> Matrix:
+        """What the prior says of these samples."""
+        return readout.probabilities(self.setting.weights_of(self.reference), h)
+
+    @property
+    def shared(self) -> Matrix:
+        """The device's own readout."""
+        return self.weights
 
     @property
     def steps(self) -> int:
@@ -62,10 +66,14 @@ class StudentPupil:
         """H minibatches."""
         return self.setting.params.local_steps * self.setting.params.batch_size
 
+    def cost(self, seen: Experience) -> Cost:
+        """H minibatches, and three looks; the prior answers all samples where beta lets it speak."""
+        own = phase_cost(self.weights, self.samples(seen), self.steps, seen)
+        return Cost(own.macs + self.weights.size * len(seen.h) * (self.setting.params.beta > 0), own.ops)
+
     def divergence(self, seen: Experience) -> float:
         """Between what the device and the prior say of the samples held out."""
-        prior = readout.probabilities(self.setting.weights_of(self.reference), seen.held_h)
-        return readout.divergence(readout.probabilities(self.weights, seen.held_h), prior)
+        return readout.divergence(readout.probabilities(self.weights, seen.held_h), self.says(seen.held_h))
 
     def knowledge(self, seen: Experience, features: Vector) -> Body:
         """The difference to the prior in few bits."""

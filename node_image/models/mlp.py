@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from node_image.models.width import scaled
 from node_image.network import Architecture
 from node_image.parameters import parameter
 
@@ -12,6 +13,11 @@ class Parameters:
     """What a scenario may set."""
 
     hidden: int = parameter(32, "units of the hidden layer", minimum=1)
+
+
+def narrower(params: Parameters, share: float) -> Parameters:
+    """This model with so large a share of its width."""
+    return scaled(params, share, "hidden")
 
 
 def build(params: Parameters, shape: tuple[int, ...], classes: int) -> Architecture:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from node_image.models.width import scaled
 from node_image.network import Architecture
 from node_image.parameters import parameter
 
@@ -12,6 +13,11 @@ class Parameters:
 
     width: int = parameter(16, "channels of the first convolution; the others have twice as many", minimum=1)
     hidden: int = parameter(128, "units of the hidden linear layer", minimum=1)
+
+
+def narrower(params: Parameters, share: float) -> Parameters:
+    """This model with so large a share of its width."""
+    return scaled(params, share, "width", "hidden")
 
 
 def build(params: Parameters, shape: tuple[int, ...], classes: int) -> Architecture:

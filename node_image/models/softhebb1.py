@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from node_image.models.width import scaled
 from node_image.network import Architecture
 from node_image.parameters import parameter
 
@@ -21,6 +22,11 @@ class Parameters:
     kernel: int = parameter(5, "rows and columns a filter sees, at most half the shorter side", unit="px", minimum=1)
     rho: float = parameter(0.7, "power of the triangle activation", minimum=0.0)
     initial: float = parameter(25.0, "standard deviation of initial weights x sqrt(inputs of a filter)", minimum=0.0)
+
+
+def narrower(params: Parameters, share: float) -> Parameters:
+    """This model with so large a share of its width."""
+    return scaled(params, share, "filters")
 
 
 def build(params: Parameters, shape: tuple[int, ...], classes: int) -> Architecture:

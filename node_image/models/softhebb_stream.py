@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from node_image.models.softhebb1 import GRID, competing, fitting
+from node_image.models.width import scaled
 from node_image.network import Architecture
 from node_image.outcomes import UnfitError
 from node_image.parameters import parameter
@@ -17,6 +18,11 @@ class Parameters:
     gamma_in: float = parameter(0.5, "share of the input's trace kept from frame to frame", minimum=0.0, maximum=1.0)
     rho: float = parameter(0.7, "power of the triangle activation", minimum=0.0)
     initial: float = parameter(2.5, "standard deviation of initial weights x sqrt(inputs of a filter)", minimum=0.0)
+
+
+def narrower(params: Parameters, share: float) -> Parameters:
+    """This model with so large a share of its width."""
+    return scaled(params, share, "filters")
 
 
 def build(params: Parameters, shape: tuple[int, ...], classes: int) -> Architecture:

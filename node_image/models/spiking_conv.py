@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from node_image.models.softhebb1 import GRID, competing, fitting
+from node_image.models.width import scaled
 from node_image.network import Architecture
 from node_image.parameters import parameter
 
@@ -17,6 +18,11 @@ class Parameters:
     gain: float = parameter(2.0, "contrast (standard deviations of the image) at which an input fires at every step")
     leak: float = parameter(0.9, "share of the potential kept from step to step", minimum=0.0, maximum=1.0)
     threshold: float = parameter(1.0, "initial threshold of all units", minimum=0.0)
+
+
+def narrower(params: Parameters, share: float) -> Parameters:
+    """This model with so large a share of its width."""
+    return scaled(params, share, "filters")
 
 
 def build(params: Parameters, shape: tuple[int, ...], classes: int) -> Architecture:

@@ -2,15 +2,18 @@
 
 All joules here are modelled by the device's profile (orchestrator/telemetry/energy.py), on every substrate: base, CPU
 and radio. They are looked at every LOOK_S, so a device dies up to that much later than its charge says; the evidence
-says how much it had drawn by then.
+says how much it had drawn by then. A device that learns is told how much of its battery is left, whenever that is a
+hundredth less: an algorithm may mind it (ELABiP's plasticity does).
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from orchestrator.faults import nodes
+from orchestrator.errors import RunBrokeError
+from orchestrator.faults import nodes, orders
 from orchestrator.faults.base import FaultKind, FaultParameters, Injected, World
 from orchestrator.faults.repeating import Repeating
 from orchestrator.plan import Plan, PlannedFault, PlannedNode
@@ -49,6 +52,7 @@ class Cell:
     looked_s: float = 0.0
     before: float | None = None  # joules as modelled at the last look
     full_at_s: float | None = None  # while it is empty: when it comes back (inf: not by itself)
+    known: float | None = None  # share that is left, as the device was told
     told: list[str] = field(default_factory=list)
 
 
@@ -69,6 +73,7 @@ async def inject(fault: PlannedFault, world: World) -> Injected:
                 await _cut(world, fault, cell)
             elif cell.full_at_s is not None and world.substrate.now() >= cell.full_at_s:
                 await _return(world, fault, cell)
+            await _tell(world, fault, cell)
 
     looking = Repeating(world.substrate, LOOK_S, look, f"batteries of fault {fault.index}")
 
@@ -79,6 +84,7 @@ async def inject(fault: PlannedFault, world: World) -> Injected:
             for cell in cells:
                 if cell.full_at_s is not None:
                     await _return(world, fault, cell)
+                await _forget(world, fault, cell)
         return "; ".join(_words(cell) for cell in cells)
 
     charges = ", ".join(f"{cell.node.name}: {cell.left_joules:g} J, modelled" for cell in cells)
@@ -130,6 +136,23 @@ async def _return(world: World, fault: PlannedFault, cell: Cell) -> None:
     await _begin(world, [cell])
 
 
+async def _tell(world: World, fault: PlannedFault, cell: Cell) -> None:
+    """Let a device know what is left. One that cannot hear is told when it is back, or at the next hundredth."""
+    left = round(max(0.0, cell.left_joules - cell.drawn_joules) / capacity_joules(fault, cell.node), 2)
+    if left == cell.known or cell.node.workload is not None:  # programs of one's own have nobody who would listen
+        return
+    cell.known = left
+    with suppress(RunBrokeError):  # it has just ended: its battery does not mind
+        await orders.stand(world, fault.index, cell.node.name, {"do": "battery", "left": left})
+
+
+async def _forget(world: World, fault: PlannedFault, cell: Cell) -> None:
+    """The fault is over, and the device on mains again."""
+    if cell.known is not None:
+        with suppress(RunBrokeError):
+            await orders.withdraw(world, fault.index, cell.node.name, {"do": "battery", "left": None})
+
+
 def _words(cell: Cell) -> str:
     since = f"{cell.drawn_joules:.2f} J of {cell.left_joules:g} J drawn since" if cell.drawn_joules else ""
     told = [*cell.told, *([since] if since else [])]
@@ -156,7 +179,7 @@ KIND = FaultKind(
     about="devices live on a charge that their modelled joules drain; empty ones die, recharged ones come back",
     targets="nodes",
     Parameters=Parameters,
-    needs=lambda _: frozenset({"kill", "restart"}),
+    needs=lambda _: frozenset({"kill", "restart", "order"}),
     inject=inject,
     refuses=refuses,
 )

@@ -73,6 +73,7 @@ class SimRuntime:
         self._is_isolated = False  # another life has the node's address and storage
         self.disk = Disk(self.record)
         self.own_clock = OwnClock()
+        self.charge: float | None = None
         self._saving = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None  # the newest checkpoint, on a slow disk
         self._connections = Peers(spec, board, life, self._deliver, self.record)

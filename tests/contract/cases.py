@@ -94,6 +94,7 @@ VARIANTS = {
         ECLM.but(offline_steps=0), task=DIGITS, rule=Chosen("backprop", {"learning_rate": 0.3})
     ),
     "elabip features": ELABIP.but(kd="features"),
+    "elabip full student": ELABIP.but(student="full", beta=0.3),
     "elabip logits": replace(ELABIP.but(kd="logits"), task=TaskSpec("digits", public=100)),
     "elabip none": replace(ELABIP.but(kd="none"), model=MLP, rule=BACKPROP),
     "elabip stats": ELABIP.but(kd="stats"),

@@ -171,6 +171,7 @@ class FakeNode:
         self.rng = np.random.default_rng(self.index + 1)
         self.learner = learner
         self.limits = Limits()
+        self.charge: float | None = None
         self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._world = world
 

@@ -89,3 +89,41 @@ def test_the_profiles_own_battery_serves_where_no_capacity_is_said(tmp_path: Pat
     nodes = tuple(replace(node, profile=small) if node.role == "device" else node for node in plan.nodes)
     ran = run_in("simulation", replace(plan, nodes=nodes), tmp_path / "run")
     assert ran.events("battery_empty")[0]["charge_joules"] == 2.0
+
+
+def test_a_device_that_learns_knows_its_charge_while_it_lives_on_it(tmp_path: Path) -> None:
+    plan = CASES["elabip"].plan(4.0, on_battery(4.0, capacity=20.0).faults)
+    plan = replace(plan, faults=(replace(plan.faults[0], heal_s=3.0),))
+    ran = run_in("simulation", plan, tmp_path / "run")
+    told = ran.records("d-1", "charge")
+    charges = [each["value"] for each in told]
+    assert charges == sorted(charges, reverse=True)
+    assert charges[0] > 0.9
+    assert 1 - EVERYTHING_W * 2.5 / 20 <= charges[-1] <= 1 - BASE_W * 2.0 / 20
+    assert all(0.5 <= each["t"] <= 3.1 for each in told), "on mains before and after it has none"
+    assert ran.records("d-1", "plasticity")[-1]["t"] > 3.2
+    assert not ran.records("d-2", "charge")
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_device_that_comes_back_charged_is_told_so(world: str, tmp_path: Path) -> None:
+    plan = CASES["elabip"].plan(6.0, on_battery(6.0, capacity=4.0, recharge=1.0).faults)
+    ran = run_in(world, plan, tmp_path / "run")
+    empty, charged = ran.events("battery_empty")[0]["t"], ran.events("battery_charged")[0]["t"]
+    told = ran.records("d-1", "charge")
+    before = [each["value"] for each in told if each["t"] < empty]
+    assert before == sorted(before, reverse=True)
+    assert before[-1] < 0.5
+    after = [each["value"] for each in told if each["t"] > charged]
+    if world == "simulation":  # in real time it may join again too late to say much
+        assert max(after) > 0.8
+    assert all(each > before[-1] for each in after[:1])
+
+
+def test_a_straggler_sees_its_load_and_others_see_none(tmp_path: Path) -> None:
+    slow = fault("straggler", 1.5, 3.0, nodes=("d-1",), parameters={"speed": 0.25})
+    ran = run_in("simulation", CASES["elabip"].plan(4.0, (slow,)), tmp_path / "run")
+    at = {each["t"]: each["value"] for each in ran.records("d-1", "load")}
+    assert {load for t, load in at.items() if t < 1.5 or t > 3.2} == {0.0}
+    assert max(at.values()) == pytest.approx(0.75, abs=0.01)
+    assert {each["value"] for each in ran.records("d-2", "load")} == {0.0}

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -104,6 +104,10 @@ class TinyLearner:
         found: Vector = shown.astype(np.float32)
         return found
 
+    def narrower(self, share: float) -> "TinyLearner":
+        """As wide as this one, with a memory of its own."""
+        return replace(self, held=np.zeros(SIZE, np.float32), phases=0)
+
     def features_cost(self, samples: int) -> Cost:
         return Cost(float(samples), 0)
 
@@ -151,7 +155,12 @@ def array(body: Body, *names: str) -> NDArray[np.generic]:
     return value
 
 
-KINDS = ("features", "logits", "none", "stats", "student")
+KINDS = ("features", "full", "logits", "none", "stats", "student")
+
+
+def way(kd: str) -> dict[str, Any]:
+    """Parameters of a way to share knowledge: a full student is one of kd student."""
+    return {"kd": "student", "student": "full", "beta": 0.3} if kd == "full" else {"kd": kd}
 
 
 # --- the conversation ---
@@ -159,7 +168,7 @@ KINDS = ("features", "logits", "none", "stats", "student")
 
 @pytest.mark.parametrize("kd", KINDS)
 def test_devices_learn_what_the_coordinator_then_knows(kd: str) -> None:
-    town = Town(3, kd=kd, ridge=0.1)
+    town = Town(3, **way(kd), ridge=0.1)
     town.run(20)
     assert town.refused().keys() <= {"frozen"}
     assert town.values("test_accuracy")[-1] > 0.9
@@ -260,7 +269,7 @@ def test_a_personal_prior_is_nearer_to_what_the_device_said_than_the_global_one(
 
 @pytest.mark.parametrize("kd", KINDS)
 def test_without_a_prior_devices_hear_nothing_but_an_acknowledgement(kd: str) -> None:
-    town = Town(2, kd=kd, prior="none", critical_exchanges=0, ridge=0.1)
+    town = Town(2, **way(kd), prior="none", critical_exchanges=0, ridge=0.1)
     town.run(8)
     assert all(not isinstance(value, np.ndarray) for body in town.bodies("prior") for value in body.values())
     assert town.values("test_accuracy")[-1] > 0.9
@@ -301,7 +310,7 @@ def test_devices_record_what_their_agent_chose_and_how_it_paid() -> None:
 
 @pytest.mark.parametrize("kd", KINDS)
 def test_a_duplicated_update_is_taken_in_once_and_not_answered(kd: str) -> None:
-    town = Town(1, lambda m: (0.01, 0.011) if m.kind in ("update", "features") else (0.01,), kd=kd)
+    town = Town(1, lambda m: (0.01, 0.011) if m.kind in ("update", "features") else (0.01,), **way(kd))
     town.run(5)
     updates = town.said("device0")["update"]
     assert town.refused()["duplicate"] in (updates, updates - 1)
@@ -423,7 +432,7 @@ def test_features_that_come_after_the_freeze_change_nothing() -> None:
 
 @pytest.mark.parametrize("kd", KINDS)
 def test_a_coordinator_goes_on_from_its_checkpoint_and_devices_with_it(kd: str) -> None:
-    town = Town(3, kd=kd, checkpoint_every=2, rejoin_after_s=2.0, reply_within_s=1.0, ridge=0.1)
+    town = Town(3, **way(kd), checkpoint_every=2, rejoin_after_s=2.0, reply_within_s=1.0, ridge=0.1)
     town.make = partial(TinyLearner, arriving=3.0)
     town.at(5.0, lambda: town.crash(COORDINATOR))
     town.at(7.0, lambda: town.start(COORDINATOR))
@@ -504,7 +513,7 @@ FRESH_GARBAGE: tuple[Body, ...] = (
 
 @pytest.mark.parametrize("kd", KINDS)
 def test_garbage_is_counted_and_stops_nobody(kd: str) -> None:
-    town = Town(2, kd=kd, rejoin_after_s=1.0, reply_within_s=1.0, ridge=0.1)
+    town = Town(2, **way(kd), rejoin_after_s=1.0, reply_within_s=1.0, ridge=0.1)
     town.make = partial(TinyLearner, arriving=3.0)
 
     def throw() -> None:
@@ -535,7 +544,7 @@ def test_garbage_is_counted_and_stops_nobody(kd: str) -> None:
 @pytest.mark.parametrize("kd", KINDS)
 def test_the_same_town_gives_the_same_conversation(kd: str) -> None:
     def run() -> list[tuple[float, str, str, str, bytes]]:
-        town = Town(3, kd=kd)
+        town = Town(3, **way(kd))
         town.run(4)
         return [
             (each.t, each.sender, each.dest, each.kind, b"".join(np.asarray(v).tobytes() for v in each.body.values()))

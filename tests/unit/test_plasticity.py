@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 
 from node_image import plasticity
-from node_image.plasticity import FIRST, RATES, Agent, Fixed, PolicyGradient, QLearning, Seen, policy_input, reward
+from node_image.plasticity import (
+    FIRST,
+    RATES,
+    Agent,
+    Fixed,
+    Pace,
+    PolicyGradient,
+    QLearning,
+    Seen,
+    policy_input,
+    reward,
+)
 
 
 def test_the_reward_is_gain_and_consistency_less_age() -> None:
@@ -115,3 +126,63 @@ def test_an_agent_learns_a_small_known_world(make: Callable[[], Agent], seed: in
     if isinstance(agent, QLearning):
         assert agent.values[plasticity.state(far)].argmax() == 0
         assert agent.values[plasticity.state(near)].argmax() == 4
+
+
+# --- battery and load, which are part of what the agents see ---
+
+
+def test_a_device_that_takes_twice_its_best_time_lacks_half_of_its_speed() -> None:
+    pace = Pace()
+    assert pace.load(1000, 1.0) == 0.0
+    assert pace.load(3000, 6.0) == pytest.approx(0.5)
+    assert pace.load(1000, 1.0) == 0.0
+    assert pace.load(1000, 0.5) == 0.0, "faster than ever"
+    assert pace.load(1000, 1.0) == pytest.approx(0.5), "and that is the measure from now on"
+    assert pace.load(1000, 0.52) == 0.0, "the timer's noise"
+
+
+def test_work_that_takes_no_time_is_no_load() -> None:
+    assert Pace().load(1000, 0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("drained", "load", "number"),
+    [(0.0, 0.0, 13), (0.79, 0.49, 13), (0.0, 0.5, 27 + 13), (0.8, 0.0, 54 + 13), (1.0, 0.9, 81 + 13)],
+)
+def test_each_of_the_27_states_has_four_by_battery_and_load(drained: float, load: float, number: int) -> None:
+    seen = Seen(0.5, 0.504, 4, 0.05, 8, drained, load)
+    assert plasticity.state(seen) == number
+    assert QLearning().values.shape == (108, 5)
+
+
+def test_on_mains_and_as_fast_as_ever_the_policy_is_that_of_five_inputs() -> None:
+    seen, agent = Seen(0.4, 0.5, 3, 0.1, 8), PolicyGradient()
+    np.testing.assert_allclose(policy_input(seen), [1.0, 0.1 / 0.65, 3 / 8, 0.1, 0.5, 0.0, 0.0])
+    agent.learn(seen, 1, 1.0, seen)
+    assert not agent.weights[:, 5:].any(), "what it has not met it has no opinion of"
+    np.testing.assert_allclose(policy_input(replace(seen, drained=0.75, load=0.5))[5:], [0.75, 0.5])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("what", ["drained", "load"])
+@pytest.mark.parametrize("make", [QLearning, PolicyGradient])
+def test_an_agent_learns_to_mind_battery_and_load_where_that_pays(
+    make: Callable[[], Agent], what: str, seed: int
+) -> None:
+    """The known world again, in which only the battery, or only the load, tells when to be careful."""
+    agent, rng = make(), np.random.default_rng(seed)
+    free, strained = Seen(devices=8), replace(Seen(devices=8), **{what: 0.9})
+    seen, gains = free, []
+    for _ in range(4000):
+        action = agent.choose(seen, rng)
+        gained = 0.3 ** abs(action - (0 if seen is strained else len(RATES) - 1))
+        after = strained if rng.random() < 0.5 else free
+        agent.learn(seen, action, gained, after)
+        seen = after
+        gains.append(gained)
+    assert np.mean(gains[-500:]) > 0.9
+
+
+def test_the_reward_does_not_mind_battery_or_load() -> None:
+    seen = Seen(0.5, 0.6, 2, 0.1, 8)
+    assert reward(replace(seen, drained=1.0, load=1.0)) == reward(seen)
