@@ -61,6 +61,11 @@ boards_option = option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Inventory of physical boards, for --substrate ssh.",
 )
+insecure_option = option(
+    "--insecure",
+    is_flag=True,
+    help="On boards, do not encrypt what nodes send each other; every report of the run says so.",
+)
 plugin_option = option(
     "--plugin",
     "plugins",
