@@ -84,6 +84,8 @@ def _setting(runs: Sequence[Run], groups: Sequence[Group]) -> str:
         ("substrate", _all(other.fact("substrate") for other in runs)),
         ("shaper", _all(other.fact("shaper") for other in runs)),
     ]
+    if any(other.fact("encryption") != "unknown" for other in runs):
+        rows.append(("encryption of messages", _all(other.fact("encryption") for other in runs)))
     if any(each.setting for each in groups):
         rows.insert(0, ("settings", ", ".join(settings(groups))))
     if len(groups) > 1:
@@ -154,6 +156,8 @@ def _bytes(runs: Sequence[Run], groups: Sequence[Group], names: Names) -> str:
         "Payload is what the algorithm's messages take when encoded; the wire adds headers, acknowledgements and what "
         "had to be sent again. The two are counted apart and never mixed."
     )
+    if any(run.summary.get("sent_tls_bytes") for run in runs):
+        note += " " + results.of_tls(runs)
     sent = results.sent(groups)
     if most_seeds(groups) > 1 or len(runs) > RUNS_BESIDE:
         return markup.section("Bytes", markup.paragraph(note), markup.tabular(sent))

@@ -76,6 +76,20 @@ def claimed(findings: Sequence[ClaimFinding]) -> Table:
     return Table("claims", "Claims", header, tuple(rows), 6, notes)
 
 
+def of_tls(runs: Sequence[Run]) -> str:
+    """What encryption added to the bytes of all runs, as sentences."""
+    payload, added, greeting = (
+        sum(run.summary.get(metric) or 0.0 for run in runs)
+        for metric in ("sent_payload_bytes", "sent_tls_bytes", "sent_tls_bytes.handshake")
+    )
+    share = f" ({quantities.percent(added / payload)} of it)" if payload else ""
+    return (
+        f"Of the wire, {quantities.of_metric('sent_tls_bytes', added)} are what TLS added to the payload{share}, "
+        f"{quantities.of_metric('sent_tls_bytes', greeting)} of them for handshakes: counted where nodes encrypt, on "
+        "connections that came about, before TCP sends anything again."
+    )
+
+
 def single_runs(runs: Sequence[Run], names: Sequence[str]) -> Table:
     """A row for each run: where it lies, how it ended, what its receipt is worth, and what it reached."""
     rows = []

@@ -36,6 +36,7 @@ from node_image.orders import ORDERS
 from node_image.recorder import Recorder
 from node_image.spec import PORT, NodeSpec
 from node_image.tcp import TcpRuntime
+from node_image.tls import Tls
 
 LEAST_PAYLOAD_BYTES = 8 * 2**20  # room for raw samples where the model is small
 MODELS_IN_PAYLOAD = 4
@@ -134,6 +135,7 @@ class _Life(Obeying):
             Path(command["state_dir"]),
             port=self._port,
             max_payload_bytes=min(MAX_PAYLOAD_BYTES, max(LEAST_PAYLOAD_BYTES, MODELS_IN_PAYLOAD * model_bytes)),
+            tls=Tls.of(command["tls"]) if "tls" in command else None,
         )
         await self._runtime.listen()
         self.recorder.event({"event": "ready", "t": 0.0, "pid": os.getpid()})

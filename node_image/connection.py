@@ -1,12 +1,13 @@
 """One authenticated TCP connection: frames out, frames in, numbered in each direction."""
 
-import asyncio
 import socket
 import struct
 
 from node_image.clock import scenario_seconds, slow_down_of_loop
 from node_image.handshake import Session
 from node_image.message import MAX_PAYLOAD_BYTES, PREFIX, Parts, Reject, decode_rest, parse_prefix, seal
+from node_image.streams import Incoming, Outgoing
+from node_image.tls import TlsStream
 
 READ_LIMIT_BYTES = 2**20  # what a stream reader holds before it lets the kernel wait
 CHUNK_BYTES = 256 * 2**10
@@ -21,7 +22,7 @@ TCP_INFO_RTT_OFFSET = 68  # tcpi_rtt of struct tcp_info (linux/tcp.h): microseco
 class Connection:
     """Both ends know each other. A broken connection raises OSError or EOFError and does not recover."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, session: Session) -> None:
+    def __init__(self, reader: Incoming, writer: Outgoing, session: Session) -> None:
         self.session = session
         self._reader = reader
         self._writer = writer
@@ -47,6 +48,10 @@ class Connection:
         rest = await self._reader.readexactly(sizes.rest_bytes)
         self._received += 1
         return decode_rest(prefix, rest, self.session.receive_key, self._received - 1, max_payload_bytes)
+
+    def tls_bytes(self) -> int:
+        """Bytes that TLS added to what was sent, since this was last asked; 0 where it is not spoken."""
+        return self._writer.overhead() if isinstance(self._writer, TlsStream) else 0
 
     def is_closing(self) -> bool:
         """Whether nothing more can be sent."""
@@ -74,7 +79,7 @@ class Connection:
         self._writer.transport.abort()
 
 
-def tune(writer: asyncio.StreamWriter) -> None:
+def tune(writer: Outgoing) -> None:
     """No delay for small messages; a peer that vanished without a word is noticed within 5 s busy, and 35 s idle."""
     tcp: socket.socket = writer.get_extra_info("socket")
     slow_down = slow_down_of_loop()  # the kernel counts real seconds

@@ -19,7 +19,6 @@ the one before, downwards only:
 process that was given up for dead, and a copy of it, come too late.
 """
 
-import asyncio
 import hashlib
 import hmac
 import os
@@ -30,6 +29,7 @@ import numpy as np
 
 from node_image.message import PREFIX, Parts, Reject, decode_rest, encode, parse_prefix
 from node_image.runtime import Body
+from node_image.streams import Incoming, Outgoing
 
 DEADLINE_S = 5.0
 NONCE_BYTES = 32
@@ -77,9 +77,7 @@ class Session:
     received_bytes: int
 
 
-async def greet(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, identity: Identity, listener: str
-) -> Session:
+async def greet(reader: Incoming, writer: Outgoing, identity: Identity, listener: str) -> Session:
     """The dialer's side. Raises RefusedError, or what the connection raises; the caller keeps the deadline."""
     nonce = os.urandom(NONCE_BYTES)
     pair = _Pair(identity.pairs[listener], identity.run_id, identity.name, listener)
@@ -98,9 +96,7 @@ async def greet(
     )
 
 
-async def answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, identity: Identity, dialers: Iterable[str]
-) -> Session:
+async def answer(reader: Incoming, writer: Outgoing, identity: Identity, dialers: Iterable[str]) -> Session:
     """The listener's side: `dialers` are the names it may be dialled by, the likeliest first. Raises as `greet` does.
 
     Who speaks is known only when the first frame has been read, and it is read only when its MAC is right: so the key
@@ -182,13 +178,13 @@ def _life(parts: Parts) -> int:
     return life
 
 
-def _write(writer: asyncio.StreamWriter, body: Body, key: bytes) -> int:
+def _write(writer: Outgoing, body: Body, key: bytes) -> int:
     frame = encode(KIND, body, key, sequence=0)
     writer.write(frame)
     return len(frame)
 
 
-async def _read(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+async def _read(reader: Incoming) -> tuple[bytes, bytes]:
     """Prefix and rest of the next frame, no longer than a frame of a handshake may be."""
     prefix = await reader.readexactly(PREFIX.size)
     sizes = parse_prefix(prefix, max_payload_bytes=NONCE_BYTES)

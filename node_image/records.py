@@ -59,6 +59,9 @@ METRICS: dict[str, Metric] = {
     "rtt_s": Metric("sample", "s", "round-trip time seen by the transport, by peer"),
     "samples_seen": Metric("counter", "samples", "training samples used, repeats counted"),
     "sent_payload_bytes": Metric("counter", "bytes", "encoded messages handed to the transport, by kind and peer"),
+    "sent_tls_bytes": Metric(
+        "counter", "bytes", "bytes that TLS added to encoded messages, by kind (handshake, records) and peer"
+    ),
     "staleness": Metric(
         "sample", "versions", "age of an update's base model when it was applied; labels peer, base, number: which one"
     ),

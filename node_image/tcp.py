@@ -27,6 +27,7 @@ from node_image.progress import Progress
 from node_image.recorder import Recorder, measured
 from node_image.runtime import Body, Cost, Message
 from node_image.spec import PORT, NodeSpec
+from node_image.tls import Tls
 from node_image.transport import Transport
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class TcpRuntime:
         *,
         port: int = PORT,
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+        tls: Tls | None = None,
     ) -> None:
         self.name = spec.name
         self.index = spec.index
@@ -81,7 +83,7 @@ class TcpRuntime:
         self._saving = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None  # the newest checkpoint, until it is on the disk
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
-        self._transport = Transport(spec, identity, self._deliver, self.record, port, max_payload_bytes)
+        self._transport = Transport(spec, identity, self._deliver, self.record, port, max_payload_bytes, tls)
 
     async def listen(self) -> None:
         """Open the port: from here on peers may connect."""

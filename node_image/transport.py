@@ -8,17 +8,20 @@ noticed yet; but a peer's earlier process is refused, whoever dialled, once a la
 import asyncio
 import random
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 from node_image.connection import READ_LIMIT_BYTES, Connection, tune
-from node_image.handshake import DEADLINE_S, KIND, Identity, RefusedError, Session, answer, greet
+from node_image.handshake import DEADLINE_S, KIND, Identity, RefusedError
 from node_image.message import Reject
+from node_image.opening import answered, greeted
 from node_image.outbox import Outbox, Outgoing
 from node_image.runtime import Message
 from node_image.spec import NodeSpec, Peer
+from node_image.tls import Tls, reason
 
 CONNECT_S = 2.0
 MAX_HALF_OPEN = 4  # handshakes under way from one address
@@ -43,7 +46,8 @@ class Channel:
 class Transport:
     """Delivers messages and records what it carried, gave up or refused.
 
-    `deliver` takes each message that came, in order for each peer; `record` is the runtime's.
+    `deliver` takes each message that came, in order for each peer; `record` is the runtime's; `tls` says with
+    whom to speak in TLS (None: with nobody).
     """
 
     def __init__(
@@ -54,8 +58,10 @@ class Transport:
         record: Callable[..., None],
         port: int,
         max_payload_bytes: int,
+        tls: Tls | None = None,
     ) -> None:
         self._spec = spec
+        self._tls = tls
         self._identity = identity
         self._deliver = deliver
         self._record = record
@@ -155,7 +161,7 @@ class Transport:
             if isinstance(error, OSError):  # a TimeoutError is one
                 return None
             raise
-        return await self._authenticated(reader, writer, greet(reader, writer, self._identity, peer.name))
+        return await self._authenticated(writer, greeted(reader, writer, self._identity, self._tls, peer.name))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address = str((writer.get_extra_info("peername") or ["unknown"])[0])
@@ -165,10 +171,9 @@ class Transport:
             return
         self._half_open[address] += 1
         try:
-            dialers = [name for name in self._channels if not self._spec.dials(name)]
-            dialers.sort(key=lambda name: self._channels[name].peer.address != address)  # its own name is tried first
-            handshake = answer(reader, writer, self._identity, dialers)
-            connection = await self._authenticated(reader, writer, handshake)
+            dialers = [each.peer for each in self._channels.values() if not self._spec.dials(each.peer.name)]
+            opening = answered(reader, writer, self._identity, self._tls, dialers, address)
+            connection = await self._authenticated(writer, opening)
         finally:
             self._half_open[address] -= 1
         if connection is None:
@@ -187,22 +192,24 @@ class Transport:
         return True
 
     async def _authenticated(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handshake: Coroutine[Any, Any, Session]
+        self, writer: asyncio.StreamWriter, opening: Coroutine[Any, Any, Connection]
     ) -> Connection | None:
         """A connection whose other end proved who it is, or None: then it is closed, and counted if it was refused."""
         connection = None
         try:
             async with asyncio.timeout(DEADLINE_S):
                 tune(writer)
-                connection = Connection(reader, writer, await handshake)
+                connection = await opening
         except RefusedError as refused:
             self._record("rejected_frames", 1, reason=refused.reason)
+        except ssl.SSLError as broken:
+            self._record("rejected_frames", 1, reason=reason(broken))
         except TimeoutError:
             self._record("rejected_frames", 1, reason="hello_timeout")
         except (OSError, EOFError):
             pass  # it went away; nothing was refused
         finally:
-            handshake.close()
+            opening.close()
             if connection is None:
                 writer.transport.abort()
         return connection
@@ -214,11 +221,16 @@ class Transport:
         channel.connection = connection
         self._record("sent_payload_bytes", connection.session.sent_bytes, kind=KIND, peer=channel.peer.name)
         self._record("received_payload_bytes", connection.session.received_bytes, kind=KIND, peer=channel.peer.name)
+        self._record_tls(channel, connection, "handshake")
         self._record_rtt(channel)
         try:
             async with asyncio.TaskGroup() as directions:
                 directions.create_task(self._send_all(channel, connection))
                 directions.create_task(self._receive_all(channel, connection))
+        except* ssl.SSLError as broken:
+            for error in broken.exceptions:
+                if isinstance(error, ssl.SSLError):
+                    self._record("rejected_frames", 1, reason=reason(error))
         except* (OSError, EOFError):
             pass  # lost, and whoever dials will dial again
         finally:
@@ -238,6 +250,7 @@ class Transport:
                 await connection.send(outgoing.frame)
                 handed_over = True
             finally:
+                self._record_tls(channel, connection, "records")
                 # Never sent again: the peer may have all of it. What the kernel has and loses stays unknown.
                 if not handed_over:
                     self._record("dropped_messages", 1, reason="connection_lost")
@@ -257,6 +270,11 @@ class Transport:
             await asyncio.sleep(RTT_EVERY_S)
             for channel in self._channels.values():
                 self._record_rtt(channel)
+
+    def _record_tls(self, channel: Channel, connection: Connection, kind: str) -> None:
+        added_bytes = connection.tls_bytes()
+        if added_bytes:
+            self._record("sent_tls_bytes", added_bytes, kind=kind, peer=channel.peer.name)
 
     def _record_rtt(self, channel: Channel) -> None:
         rtt_s = channel.connection.rtt_s() if channel.connection is not None else None

@@ -28,6 +28,7 @@ class RunOptions:
     data_dir: str | None = None
     probe: bool = True  # measure the links before the run, for the receipt
     boards: Path | None = None  # the inventory of physical boards
+    insecure: bool = False  # nodes on boards speak to each other without TLS
     plugins: "tuple[Plugin, ...]" = ()  # the user's own files, in the registry already
     trust: bool = False  # run the programs that the scenario's workload names
     meter: str = ""  # measures this machine while the run learns, `name:key=value`; empty: none does

@@ -34,6 +34,7 @@ _TITLES = {
     "samples_seen": "training samples used",
     "sent_background_bytes": "traffic of others sent",
     "sent_payload_bytes": "payload sent",
+    "sent_tls_bytes": "added by TLS to the payload sent",
     "sent_wire_bytes": "sent on the wire",
     "test_accuracy": "accuracy",
     "test_accuracy_last_fifth_mean": "accuracy, mean of the last fifth",

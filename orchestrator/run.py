@@ -142,6 +142,9 @@ def execute(plan: Plan, scenario_text: str, options: RunOptions, display: Displa
     run = _Run(plan, options, display, secrets.token_hex(8), kind, directory)
     if reason:
         run.notes.append(reason)
+    for warning in kind.warns(plan, options):
+        display.warn(warning)
+        run.notes.append(warning)
     if kind.real_time:
         run.receipt.facts["slow_down"] = plan.slow_down  # what is found is in the scenario's time
     if plan.slow_down != 1:

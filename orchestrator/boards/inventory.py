@@ -4,7 +4,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, StringConstraints
 
@@ -69,6 +69,7 @@ class Inventory:
 
     path: Path
     boards: tuple[Board, ...]
+    insecure: bool = False  # messages between nodes are not encrypted
     known_hosts: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -158,6 +159,7 @@ class InventoryForm(Form):
     """The whole file."""
 
     boards: Annotated[tuple[BoardForm, ...], Field(min_length=1, max_length=MAX_BOARDS)]
+    messages: Literal["tls", "insecure"] = "tls"  # between nodes, on the network
 
 
 def load_inventory(path: Path) -> Inventory:
@@ -171,7 +173,7 @@ def load_inventory(path: Path) -> Inventory:
         mistakes += [_said_well(problem) for problem in error.problems]
     if mistakes:
         raise ScenarioError(tuple(sorted(mistakes, key=lambda each: (each.line, each.column))))
-    return Inventory(path, tuple(each.board() for each in form.boards))
+    return Inventory(path, tuple(each.board() for each in form.boards), form.messages == "insecure")
 
 
 def _said_well(problem: Problem) -> Problem:

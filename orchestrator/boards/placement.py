@@ -40,6 +40,20 @@ def runs_at_its_own_speed(node: PlannedNode, board: Board) -> bool:
     return not node.profile.slowed or (not board.is_here and board.profile == base_profile(node))
 
 
+def pairs_in_the_open(plan: Plan, places: Mapping[str, Board]) -> frozenset[frozenset[str]]:
+    """The pairs of nodes whose messages cross a network outside this machine: those of which one is on a board.
+
+    Two nodes on one board are such a pair: their way is by the fabric, which is here.
+    """
+    away = {name for name, board in places.items() if not board.is_here}
+    return frozenset(
+        frozenset((node.name, peer.name))
+        for node in plan.nodes
+        for peer in node.spec.peers
+        if away & {node.name, peer.name}
+    )
+
+
 def base_profile(node: PlannedNode) -> str:
     """The profile of a node without the changes that the scenario made to it."""
     return node.profile.name.partition("+")[0]

@@ -1,4 +1,4 @@
-"""Options that several commands share, each also an environment variable."""
+"""Options that several commands share, each also an environment variable, but for the one that must be typed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +60,11 @@ boards_option = option(
     "--boards",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Inventory of physical boards, for --substrate ssh.",
+)
+insecure_option = click.option(  # no variable: it must be typed
+    "--insecure",
+    is_flag=True,
+    help="On boards, do not encrypt what nodes send each other; every report of the run says so.",
 )
 plugin_option = option(
     "--plugin",

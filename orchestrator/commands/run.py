@@ -14,6 +14,7 @@ from orchestrator.commands.find import RUNS, find_scenario
 from orchestrator.commands.options import (
     boards_option,
     data_option,
+    insecure_option,
     json_option,
     option,
     overrides,
@@ -46,6 +47,7 @@ MOST_LABELS = 10
 @shaper_option
 @slow_down_option
 @boards_option
+@insecure_option
 @data_option
 @plugin_option
 @option("--out", type=click.Path(path_type=Path), help="Run directory to make. [default: runs/<time>-<name>]")
@@ -75,6 +77,7 @@ def run(
     shaper: str | None,
     slow_down: float | None,
     boards: Path | None,
+    insecure: bool,
     data_dir: Path | None,
     plugins: "tuple[Plugin, ...]",
     out: Path | None,
@@ -129,6 +132,7 @@ def run(
         data_dir=None if data_dir is None else str(data_dir),
         probe=probe,
         boards=boards,
+        insecure=insecure,
         plugins=plugins,
         trust=trust,
         meter=meter,

@@ -33,6 +33,9 @@ class SubstrateKind:
     refuses: Callable[[Plan, RunOptions], list[str]] = (
         lambda _plan, _options: []
     )  # why this run cannot be, with remedies
+    warns: Callable[[Plan, RunOptions], list[str]] = (
+        lambda _plan, _options: []
+    )  # what whoever starts this run, or reads of it, must know
     why_not: Mapping[str, str] = field(default_factory=dict)  # of abilities that it lacks, with remedies
     why_no_programs: str = ""  # where `can` lacks "programs"
     own_kernel: bool = True  # with `--shaper netem` this machine's kernel makes the links, and not another's
@@ -157,8 +160,9 @@ def _build_ssh(plan: Plan, directory: Path, run_id: str, options: RunOptions) ->
     from orchestrator.boards.inventory import load_inventory
     from orchestrator.substrates.ssh import SshSubstrate
 
-    shaper = shaper_of(plan, options)
-    return SshSubstrate(plan, directory, RunKeys(run_id), load_inventory(_boards_of(options)), shaper)
+    inventory, shaper = load_inventory(_boards_of(options)), shaper_of(plan, options)
+    insecure = options.insecure or inventory.insecure
+    return SshSubstrate(plan, directory, RunKeys(run_id), inventory, shaper, insecure=insecure)
 
 
 def _ssh_refuses(plan: Plan, options: RunOptions) -> list[str]:
@@ -169,6 +173,20 @@ def _ssh_refuses(plan: Plan, options: RunOptions) -> list[str]:
     inventory = load_inventory(_boards_of(options))
     boards = {board.name: board for board in place(plan, inventory.boards).values()}
     return asyncio.run(refusals(inventory, tuple(boards.values()), shaper_of(plan, options)))
+
+
+def _ssh_warns(plan: Plan, options: RunOptions) -> list[str]:
+    from orchestrator.boards.inventory import load_inventory
+    from orchestrator.boards.placement import pairs_in_the_open, place
+
+    inventory = load_inventory(_boards_of(options))
+    if not (options.insecure or inventory.insecure) or not pairs_in_the_open(plan, place(plan, inventory.boards)):
+        return []
+    asked = "--insecure" if options.insecure else f"`messages: insecure` in {inventory.path.name}"
+    return [
+        f"insecure: what nodes send each other is not encrypted ({asked}); whoever can read the network of the boards"
+        " can read models and updates"
+    ]
 
 
 def _boards_of(options: RunOptions) -> Path:
@@ -242,6 +260,7 @@ SUBSTRATES: dict[str, SubstrateKind] = {
         ),
         refuses=_ssh_refuses,
         why_no_programs="they are started as processes of this machine, and what is installed on a board is unknown",
+        warns=_ssh_warns,
         own_kernel=False,
     ),
 }

@@ -4,8 +4,9 @@ shaper netem, those out of a board by its own kernel.
     orchestrator -- SSH: JSON lines, one transport a board -- agent on the board -- stdin/stdout -- node
     fabric, which holds every directed link -- UDP to the board's data address -- agent -- eb0 in the node's namespace
 
-The coordinator stays on this machine, behind an agent like the others', unless a board has its profile. All that a run
-does to a board is a lease of its agent: whatever becomes of us, the board is as before within LEASE_S.
+Two nodes of which one is on a board speak to each other in TLS 1.3, by certificates of the run, unless the user says
+`insecure`. The coordinator stays on this machine, behind an agent like the others', unless a board has its profile. All
+that a run does to a board is a lease of its agent: whatever becomes of us, the board is as before within LEASE_S.
 """
 
 import asyncio
@@ -18,11 +19,12 @@ from typing import Any, Self
 
 from node_image.meters import Metering
 from node_image.records import Record
+from orchestrator.boards.certificates import Authority
 from orchestrator.boards.inventory import Inventory
 from orchestrator.boards.kernel_links import KernelLinks
 from orchestrator.boards.metering import BoardMeter, boards_metered
 from orchestrator.boards.outfit import put_plugins, put_spec
-from orchestrator.boards.placement import place, runs_at_its_own_speed
+from orchestrator.boards.placement import pairs_in_the_open, place, runs_at_its_own_speed
 from orchestrator.boards.remote import KILL_WITHIN_S, Placed, on_our_clock
 from orchestrator.boards.returns import Returns, connect, tunnels
 from orchestrator.boards.station import Station
@@ -47,13 +49,23 @@ class SshSubstrate(NobodySuperseded):
     """Real boards. Needs their inventory; this machine needs root only where nodes stay on it."""
 
     def __init__(
-        self, plan: Plan, directory: Path, keys: RunKeys, boards: Inventory, shaper: str = "delay_line"
+        self,
+        plan: Plan,
+        directory: Path,
+        keys: RunKeys,
+        boards: Inventory,
+        shaper: str = "delay_line",
+        *,
+        insecure: bool = False,
     ) -> None:
         self.can = SUBSTRATES["ssh"].can
         self._plan = plan
         self._directory = directory
         self._keys = keys
         places = place(plan, boards.boards)
+        self._in_the_open = pairs_in_the_open(plan, places)
+        self._insecure = insecure
+        self._authority: Authority | None = None
         self._stations = {board.name: Station(board, boards, keys.run_id) for board in places.values()}
         self._calibrations = {name: Calibration() for name in self._stations}
         self._output: asyncio.Queue[NodeLine | NodeExit | None] = asyncio.Queue()
@@ -81,6 +93,7 @@ class SshSubstrate(NobodySuperseded):
             for station in self._stations.values():
                 stack.push_async_callback(station.leave)
             await _together(station.enter() for station in self._stations.values())
+            self._certify()
             stack.push_async_callback(self._line.close)
             ends = await tunnels(self._placed.values())
             links = self._kernel.left_to_fabric(self._plan.links)
@@ -116,7 +129,7 @@ class SshSubstrate(NobodySuperseded):
             spec, initial = await put_spec(placed)
             listed = await put_plugins(placed.station, self._directory)
             state = await placed.start(spec, initial, listed)
-            init = {"do": "init", **self._keys.new_life(node.spec), "state_dir": state}
+            init = {"do": "init", **self._keys.new_life(node.spec), **self._tls(node), "state_dir": state}
             assert placed.process is not None, "it has just started"
             await placed.process.init(init, INIT_WITHIN_S)
             for resource, most in tuple(placed.limited.items()):
@@ -269,6 +282,7 @@ class SshSubstrate(NobodySuperseded):
         notes = {name: placed.notes for name, placed in self._placed.items() if placed.notes}
         return {
             "shaper": self._shaper,
+            "encryption": self._encryption(),
             "made_by_boards": self._kernel.facts(),
             "places": {name: placed.station.board.name for name, placed in self._placed.items()},
             "boards": {name: station.to_json() for name, station in self._stations.items()},
@@ -288,6 +302,25 @@ class SshSubstrate(NobodySuperseded):
                 "packets_missed", "fabric", 0.0, float(lost), 0.0, lost == 0, "fetched too late, or a board was away"
             ),
         ]
+
+    def _certify(self) -> None:
+        """Make what signs the nodes' certificates, valid by the clock of every board."""
+        if self._in_the_open and not self._insecure:
+            ahead_s = max(station.offsets[-1].wall_ahead_s for station in self._stations.values())
+            self._authority = Authority.for_run(self._keys.run_id, self._plan.stop_after_s, ahead_s)
+
+    def _tls(self, node: PlannedNode) -> dict[str, Any]:
+        """What a process that begins to be this node must know to encrypt what leaves this machine."""
+        peers = {peer for pair in self._in_the_open if node.name in pair for peer in pair - {node.name}}
+        return {} if self._authority is None or not peers else {"tls": self._authority.told(node.name, peers)}
+
+    def _encryption(self) -> str:
+        pairs = f"{len(self._in_the_open)} pairs of nodes" if len(self._in_the_open) != 1 else "1 pair of nodes"
+        if not self._in_the_open:
+            return "none needed: no message leaves this machine"
+        return (
+            f"insecure: none between {pairs} on the boards' network" if self._insecure else f"TLS 1.3 between {pairs}"
+        )
 
     async def _end_processes(self) -> None:
         """Kill whatever still runs (an interrupted run comes here with everything alive)."""

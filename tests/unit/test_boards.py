@@ -15,11 +15,13 @@ from node_image.board.arrival import RefusedError, tree_hash, unpack
 from orchestrator.boards.check import checks_of
 from orchestrator.boards.inventory import Board, Inventory, load_inventory
 from orchestrator.boards.link import BoardLink, reach
-from orchestrator.boards.placement import place, runs_at_its_own_speed, this_machine
+from orchestrator.boards.placement import pairs_in_the_open, place, runs_at_its_own_speed, this_machine
 from orchestrator.boards.remote import on_our_clock
 from orchestrator.boards.shipping import archive, install, ship, wheels_for
 from orchestrator.errors import RunBrokeError, ScenarioError, UsageError
 from orchestrator.hosts.ssh import COMMAND, HostKey, pin, pinned_keys, printable
+from orchestrator.outcome import RunOptions
+from orchestrator.substrates import SUBSTRATES
 from tests.plans import BOARD, star
 
 ROOT = Path(__file__).parents[2]
@@ -167,6 +169,50 @@ def test_a_good_inventory_is_read_with_its_defaults(tmp_path: Path) -> None:
     assert inventory.known_hosts == tmp_path / "boards.known_hosts"
     (found,) = inventory.boards
     assert (found.port, found.key, found.address, found.interface) == (22, key, "10.0.0.2", None)
+
+
+def warnings_of(path: Path, *, insecure: bool = False) -> list[str]:
+    """What is said at the start of a run over these boards."""
+    options = RunOptions(out=path.parent / "run", substrate="ssh", boards=path, insecure=insecure)
+    return SUBSTRATES["ssh"].warns(star(2), options)
+
+
+def test_messages_are_encrypted_unless_insecure_is_typed_and_then_that_is_said(tmp_path: Path) -> None:
+    key_file(tmp_path)
+    path = written(tmp_path, entry(tmp_path))
+    assert load_inventory(path).insecure is False
+    assert warnings_of(path) == []
+    (warning,) = warnings_of(path, insecure=True)
+    assert warning.startswith("insecure: ")
+    assert "(--insecure)" in warning
+    boards = path.read_text()
+    path.write_text(f"{boards}messages: insecure\n")
+    assert load_inventory(path).insecure is True
+    (warning,) = warnings_of(path)
+    assert "(`messages: insecure` in boards.yaml)" in warning
+    for value in ("plain", "true", "off", "Insecure"):
+        path.write_text(f"{boards}messages: {value}\n")
+        (problem,) = problems(path)
+        assert "messages: " in problem
+        assert "insecure" in problem
+    emulated = written(tmp_path, {"name": "all", "host": "here", "profile": "raspberry_pi_4"})
+    assert warnings_of(emulated, insecure=True) == [], "nothing leaves this machine"
+
+
+def test_pairs_in_the_open_are_those_of_which_one_is_on_a_board() -> None:
+    plan = star(3)
+    boards = (board("one", "other"), board("here", "other", "here"))
+    places = place(plan, boards)
+    assert {name: where.name for name, where in places.items()} == {
+        "coordinator": "here",
+        "d-1": "one",
+        "d-2": "here",
+        "d-3": "one",
+    }
+    pairs = {frozenset(("coordinator", device)) for device in ("d-1", "d-3")}
+    assert pairs_in_the_open(plan, places) == pairs
+    everybody_away = {name: board("one", "other") for name in places}
+    assert len(pairs_in_the_open(plan, everybody_away)) == 3, "two nodes on one board speak by the fabric"
 
 
 def test_devices_go_to_boards_of_their_profile_and_else_to_the_one_with_least_to_do() -> None:

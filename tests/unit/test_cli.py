@@ -106,6 +106,16 @@ def test_json_is_one_object_a_line_with_the_result_last(place: Path, capsys: pyt
     assert said.err == ""
 
 
+def test_insecure_must_be_typed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def see(plan: Plan, text: str, options: RunOptions, display: Display) -> Outcome:
+        assert options.insecure is False
+        return outcome(options)
+
+    monkeypatch.setattr("orchestrator.run.execute", see)
+    monkeypatch.setenv("EDGEBED_INSECURE", "1")
+    assert main(["run", "smoke"]) == 0
+
+
 def test_options_reach_the_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[RunOptions, str]] = []
 
@@ -116,9 +126,9 @@ def test_options_reach_the_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("orchestrator.run.execute", remember)
     monkeypatch.setenv("EDGEBED_SHAPER", "netem")
     arguments = ["--substrate", "simulation", "--out", "here", "--keep", "always", "--allow-degraded", "--no-probe"]
-    assert main(["run", "smoke", *arguments, "--data", "sets", "--set", "a.b=two words"]) == 0
+    assert main(["run", "smoke", *arguments, "--data", "sets", "--set", "a.b=two words", "--insecure"]) == 0
     options, text = seen[0]
-    assert options == RunOptions(Path("here"), "simulation", "netem", "always", True, "sets", False)
+    assert options == RunOptions(Path("here"), "simulation", "netem", "always", True, "sets", False, insecure=True)
     assert text.startswith("name: smoke\n")
     assert "# run with: --set 'a.b=two words' --set substrate=simulation" in text
 

@@ -21,6 +21,7 @@ NODE_LIBRARIES = {"PIL", "av", "msgpack", "numpy", "safetensors", "sklearn", "to
 # One outside library, one door: files (or folders) that may import it.
 DOORS = {
     "click": ("orchestrator/cli.py", "orchestrator/commands/", "orchestrator/reference/command_line.py"),
+    "cryptography": ("orchestrator/boards/certificates.py",),
     "docker": ("orchestrator/hosts/container.py",),
     "grafana_api": ("orchestrator/telemetry/grafana.py",),
     "matplotlib": ("analysis/figures/",),
