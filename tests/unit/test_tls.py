@@ -301,6 +301,32 @@ def test_a_record_that_was_changed_on_the_way_ends_the_connection_and_is_counted
     asyncio.run(scene())
 
 
+def test_whatever_a_stranger_says_the_port_stays_open_for_the_others(town: SafeTown) -> None:
+    async def scene() -> None:
+        chance = np.random.default_rng(5)
+        async with town.safe("coordinator") as coordinator:
+            for number in range(60):
+                reader, writer = await town.stranger("coordinator")
+                noise = chance.bytes(int(chance.integers(1, 3000)))
+                length = int(chance.integers(0, 2**14)).to_bytes(2, "big")
+                writer.write(
+                    (b"", b"\x16\x03\x01" + length, b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc")[number % 3] + noise
+                )
+                writer.write_eof()
+                async with asyncio.timeout(10):
+                    with suppress(ConnectionError):
+                        await reader.read()
+                writer.close()
+            async with town.safe("alice") as alice:
+                await alice.send("coordinator", "join", {})
+                assert [message.sender for message in await got(coordinator)] == ["alice"]
+            reasons = set(town.refused("coordinator"))
+            assert "tls_missing" in reasons
+            assert all(reason.startswith("tls_") for reason in reasons), reasons
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize("name", ["a", "pi_4-12", "a_-9", "x" * 31 + "-1000", "edge-gateway_2-3"])
 def test_any_name_that_a_node_may_have_can_be_shown_and_asked_for(name: str) -> None:
     async def scene() -> None:
