@@ -118,7 +118,7 @@ as_user() {
   said=$SECONDS
   vagrant up --provider=libvirt
   say "vagrant up took $((SECONDS - said)) s"
-  vagrant ssh -c 'uname -r; nproc; sudo modprobe sch_netem && echo netem is there; cd edgebed && .venv/bin/edgebed doctor' ||
+  vagrant ssh -c 'uname -r; nproc; sudo modprobe sch_netem && echo netem is there; cd edgebed && sudo .venv/bin/edgebed doctor' ||
     say "doctor finds something missing"
   said=$SECONDS
   vagrant ssh -c 'cd edgebed && sudo make scenario NAME=smoke SUBSTRATE=simulation'
