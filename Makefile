@@ -13,7 +13,7 @@ EDGEBED = .venv/bin/edgebed
 PYTHON_BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup doctor scenario plan simulate smoke image test soak check format docs papers bench vm fidelity flower fresh calibrate report observe grafana-check clean
+.PHONY: help setup doctor scenario plan simulate smoke image test soak check format docs papers bench vm fidelity flower fresh vagrant-up calibrate report observe grafana-check clean
 
 help:
 	@echo 'make TARGET [NAME=dropout30] [SEED=1] [SUBSTRATE=auto] [SHAPER=auto] [SLOW_DOWN=1] [ARGS="--set a.b=c"]'
@@ -88,6 +88,9 @@ flower: setup ## install Flower beside Edgebed, for `edgebed run flower --trust`
 
 fresh: ## try scripts/provision.sh on a fresh Debian, made by mmdebstrap and gone afterwards; as root, some minutes
 	@scripts/fresh.sh
+
+vagrant-up: ## do a whole `vagrant up` without a box and without hardware virtualisation; as root, half an hour
+	@scripts/vagrant_up.sh
 
 calibrate: NAME = parity_digits
 calibrate: setup ## run NAME in simulation and in emulation; print both and the gap

@@ -1,6 +1,6 @@
-"""The smoke scenario in a Linux that has netem: how long from before it boots until the result. Needs user-mode-linux.
+"""The smoke scenario in a Linux that has netem: how long from before it boots to its result. Needs user-mode-linux.
 
-`python -m bench.vm`, as root. In there the run takes four times its seconds (`SLOW_DOWN=4`), as `make vm` has it.
+`python -m bench.vm`, as root. The run takes four times its seconds in there (`SLOW_DOWN=4`), as `make vm` has it.
 Beside it: the same scenario by this machine's own kernel, its links made by `delay_line`, at its own speed.
 """
 

@@ -49,7 +49,6 @@ def main() -> int:
         sys.stderr.write("usage: python -m node_image SPEC.json [PLUGINS.json]\n")
         return 2
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: nodes share cores
-    load_torch()  # while the network is laid, and not only when `init` comes
     try:
         for each in sys.argv[2:]:
             plugins.load_copies(Path(each))
@@ -118,7 +117,7 @@ class _Life(Obeying):
             await self._runtime.close()
 
     async def _init(self, command: dict[str, Any]) -> None:
-        built = await asyncio.to_thread(learner.build, self.spec)
+        built = await asyncio.to_thread(_build, self.spec)
         identity = Identity(
             self.spec.name,
             str(command["run_id"]),
@@ -184,6 +183,12 @@ class _Life(Obeying):
                 t = round(self._runtime.elapsed(), 6)  # as the records of the same instant
                 self.recorder.event({"event": "model", "t": t, **fingerprint(self._runtime.learner)})
         self.end(0)
+
+
+def _build(spec: NodeSpec) -> learner.Learner:
+    if "torch" not in sys.modules:  # it is in a fork of the fork server
+        load_torch()
+    return learner.build(spec)
 
 
 if __name__ == "__main__":

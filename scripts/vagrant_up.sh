@@ -107,23 +107,29 @@ inside() {
   mkdir -p "$tree/run/lock"
   chroot "$tree" virtlogd --daemon
   chroot "$tree" libvirtd --daemon
-  chroot "$tree" env HOME=/root EDGEBED_BOX=$BOX EDGEBED_QEMU_DRIVER=qemu bash -euc '
-    cd /edgebed
-    vagrant box add --name "$EDGEBED_BOX" /box/edgebed.box
-    rm /box/edgebed.box
-    vagrant up --provider=libvirt
-    echo "== up after $SECONDS s"
-    vagrant ssh -c "uname -a; cd edgebed && sudo modprobe sch_netem && .venv/bin/edgebed doctor" || true
-    echo "== doctor after $SECONDS s"
-    vagrant ssh -c "cd edgebed && make scenario NAME=smoke SUBSTRATE=simulation"
-    echo "== smoke after $SECONDS s"
-    vagrant destroy --force
-  '
+  chroot "$tree" env HOME=/root EDGEBED_BOX=$BOX EDGEBED_QEMU_DRIVER=qemu /edgebed/scripts/vagrant_up.sh --as-user
+}
+
+# In there: with a box by hand, for want of a registry, and from then on as anywhere.
+as_user() {
+  local said=$SECONDS
+  vagrant box add --name "$EDGEBED_BOX" /box/edgebed.box
+  rm /box/edgebed.box
+  said=$SECONDS
+  vagrant up --provider=libvirt
+  say "vagrant up took $((SECONDS - said)) s"
+  vagrant ssh -c 'uname -r; nproc; sudo modprobe sch_netem && echo netem is there; cd edgebed && sudo .venv/bin/edgebed doctor' ||
+    say "doctor finds something missing"
+  said=$SECONDS
+  vagrant ssh -c 'cd edgebed && sudo make scenario NAME=smoke SUBSTRATE=simulation'
+  say "the smoke scenario, simulated, took $((SECONDS - said)) s"
+  vagrant destroy --force
 }
 
 case ${1:-} in
   --provision) provision "$2" && exit ;;
   --inside) inside "$2" && exit ;;
+  --as-user) as_user && exit ;;
 esac
 ((EUID == 0)) || fail "needs root, for chroot. Try: sudo make vagrant-up"
 command -v mmdebstrap >/dev/null || fail "needs mmdebstrap. Try: apt-get install --no-install-recommends mmdebstrap"
@@ -137,7 +143,7 @@ echo 'auth_unix_rw = "none"' >>"$folder/outside/etc/libvirt/libvirtd.conf"
 copy_checkout "$folder/outside/edgebed"
 say "making the box: another tree, provisioned at this machine's speed"
 mmdebstrap --quiet --variant=minbase --include="$(IFS=,; echo "${IN_THE_BOX[*]}")" "$SUITE" "$folder/inside"
-furnish "$folder/inside" "$folder/outside/usr/share/rubygems-integration/all/gems/vagrant-*/keys/vagrant.pub"
+furnish "$folder/inside" "$folder"/outside/usr/share/rubygems-integration/all/gems/vagrant-*/keys/vagrant.pub
 copy_checkout "$folder/inside/home/vagrant/edgebed"
 chroot "$folder/inside" chown -R vagrant: /home/vagrant
 unshare --mount --pid --fork --kill-child "$0" --provision "$folder/inside"

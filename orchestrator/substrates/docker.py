@@ -79,7 +79,7 @@ class ContainerHosting:
         self._watching: set[asyncio.Task[None]] = set()
 
     async def open(self, nodes: tuple[PlannedNode, ...], stack: AsyncExitStack) -> None:
-        """Start every node's container, several at once; each begins to load torch by itself."""
+        """Start every node's container, several at once; each loads torch when it is told to build its learner."""
         mounts = find_mounts()
         self._groups = {node.name: ContainerGroup(self._engine, mounts) for node in nodes}
         self._journal.make("containers", f"{self._engine.address} {self._run_id}")

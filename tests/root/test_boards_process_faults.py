@@ -42,7 +42,7 @@ def test_stop_disk_descriptors_and_clock_act_on_boards_as_anywhere(place: Lab, t
         2,
         algorithm=FEDAVG,
         shape=LINK,
-        stop_after_s=14.0,
+        stop_after_s=18.0,
         faults=(
             fault(
                 "clock",

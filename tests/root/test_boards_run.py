@@ -91,7 +91,7 @@ def test_a_run_over_three_boards_learns_with_its_faults_and_leaves_them_clean(pl
             "degrade", 5.0, 6.0, links=links, index=4, parameters={"rate_share": 0.5, "add_delay": 0.02, "loss": 0.0}
         ),
     )
-    plan = star(4, stop_after_s=12.0, shape=LINK, algorithm=FEDAVG, faults=faults)
+    plan = star(4, stop_after_s=16.0, shape=LINK, algorithm=FEDAVG, faults=faults)
     ran = run_on(place, plan, tmp_path / "run", probe=True)
     assert ran.outcome.status in ("complete", "degraded"), ran.outcome.notes
     assert ran.outcome.summary["test_accuracy"] is not None
@@ -115,7 +115,7 @@ def test_a_run_over_three_boards_learns_with_its_faults_and_leaves_them_clean(pl
         assert all(abs(offset - 100_000 * number) < 0.5 for offset in offsets), "their clocks are not ours"
     steps = [record["t"] for record in ran.records("d-1", "local_phase_s")]
     assert steps
-    assert all(0 <= t <= 13.0 for t in steps), "yet its records are on ours"
+    assert all(0 <= t <= 17.0 for t in steps), "yet its records are on ours"
     checks = json.loads((ran.directory / "receipt.json").read_text())["checks"]
     rtts = [check["found"] for check in checks if check["what"] == "rtt_s"]
     assert len(rtts) == 4

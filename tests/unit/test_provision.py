@@ -46,9 +46,10 @@ def test_the_shell_scripts_have_no_known_mistakes() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_provisioning_without_root_says_so_and_does_nothing() -> None:
+@pytest.mark.parametrize("name", ["provision.sh", "vagrant_up.sh"])
+def test_provisioning_without_root_says_so_and_does_nothing(name: str) -> None:
     somebody = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
-    with PROVISION.open() as script:  # read by us: the other user may not see the checkout
+    with (SCRIPTS / name).open() as script:  # read by us: the other user may not see the checkout
         done = subprocess.run(["bash"], stdin=script, capture_output=True, text=True, cwd="/", **somebody)  # type: ignore[call-overload]  # mypy cannot match a dict with its keywords
     assert done.returncode == 3
     assert "needs root" in done.stderr
