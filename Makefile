@@ -45,9 +45,9 @@ test: setup ## all tests; those that need root are skipped without it, and say s
 	@scripts/test.sh $(ARGS)
 
 soak: SEEDS = 5000
-soak: setup ## hours of fault fuzzing: SEEDS schedules in virtual time, and five on emulated links
+soak: setup ## hours of fault fuzzing: SEEDS schedules in virtual time, five on emulated links; 700 runs killed with -9
 	@EDGEBED_SOAK=$(SEEDS) scripts/test.sh tests/soak -m 'not root' -n $(JOBS) $(ARGS)
-	@EDGEBED_SOAK=$(SEEDS) scripts/test.sh tests/soak -m root $(ARGS)
+	@EDGEBED_SOAK=$(SEEDS) scripts/test.sh tests/soak $(wildcard tests/root/test_killed_*.py) -m root $(ARGS)
 
 check: setup ## lint, format, types, scenarios, spelling
 	@$(PYTHON_BIN)/ruff check --quiet .

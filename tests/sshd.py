@@ -154,11 +154,15 @@ class SshBoard:
         self.kill()
         self.boot()
 
-    def processes(self) -> list[str]:
-        """Command lines of what runs on it, beside its SSH server and its init."""
+    def init(self) -> str:
+        """Its first process, as this machine numbers it: who enters its namespaces is on the board."""
         assert self._process is not None
         (init,) = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        listed = run("nsenter", f"--target={init}", "--pid", "--mount", "ps", "axo", "args=")
+        return init
+
+    def processes(self) -> list[str]:
+        """Command lines of what runs on it, beside its SSH server and its init."""
+        listed = run("nsenter", f"--target={self.init()}", "--pid", "--mount", "ps", "axo", "args=")
         return [line for line in listed.splitlines() if "sshd" not in line and not line.startswith("ps ")]
 
     def _answers(self) -> bool:

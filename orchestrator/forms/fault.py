@@ -11,6 +11,7 @@ from orchestrator.faults import FAULTS
 from orchestrator.faults.base import Targets
 from orchestrator.forms.base import Count, Flag, Form, Name, Reading, one_of, read_by, refusal
 from orchestrator.forms.when import Bernoulli, Diurnal, OnOff, Outage, Process, Repeat, Spells, Trigger
+from orchestrator.temperatures import TemperatureFile
 from orchestrator.units import Duration, Share
 
 
@@ -75,7 +76,13 @@ class Fault(Form):
     def parameters(self) -> dict[str, Any]:
         """The kind's own fields, in base units, as plain JSON values."""
         found = {name: getattr(self, name) for name in FAULTS[self.kind].Parameters.model_fields}
-        return {name: each.model_dump() if isinstance(each, BaseModel) else each for name, each in found.items()}
+        return {name: _plain(each) for name, each in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, TemperatureFile):
+        return value.plain()
+    return value.model_dump() if isinstance(value, BaseModel) else value
 
 
 def _form_of(kind: str) -> type[Fault]:

@@ -14,7 +14,7 @@ from orchestrator.errors import EdgebedError, RunBrokeError, UsageError
 from orchestrator.telemetry.discovery import run_name, watching_port
 from orchestrator.telemetry.observe import need, prepare
 from orchestrator.telemetry.openmetrics import export
-from orchestrator.telemetry.prometheus import LOOPBACK
+from orchestrator.telemetry.outlet import LOOPBACK
 
 BLOCKS_WITHIN_S = 90.0  # a running Prometheus looks for new blocks once a minute
 PROMTOOL_WITHIN_S = 600.0

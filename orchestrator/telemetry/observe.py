@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orchestrator.errors import MachineCannotError, RunBrokeError, UsageError
 from orchestrator.telemetry.discovery import WATCHER, sweep
-from orchestrator.telemetry.prometheus import LOOPBACK
+from orchestrator.telemetry.outlet import LOOPBACK
 
 CONFIGURATION = Path(__file__).parents[2] / "observability"
 PORT = 9090

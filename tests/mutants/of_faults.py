@@ -123,7 +123,7 @@ def stays_cut(right: Any) -> Any:
 def with_the_time_it_came(right: Any) -> Any:
     def release_records(self: SimRuntime) -> Any:
         if self._outage is not None:
-            self._outage.late[:] = [(self.elapsed(), *rest) for _, *rest in self._outage.late]
+            self._outage.late[:] = [(self.elapsed(), each[1], each[2], each[3]) for each in self._outage.late]
         return right(self)
 
     return release_records

@@ -5,9 +5,7 @@ Fifty in the gate, several at once, since the machine's load moves the moments t
 
 import os
 import random
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.host import host_state
+from tests.killed import kill_at_random
 
 pytestmark = pytest.mark.root
 
@@ -23,23 +22,7 @@ AT_ONCE = 5
 BATCHES = min(int(os.environ.get("EDGEBED_SOAK", "50")), 500) // AT_ONCE
 LONGEST_S = 9.0  # set-up, run and teardown of five at once on two cores
 LEFT_WITHIN_S = 30.0
-SCENARIO = """name: short
-about: two devices on digits
-stop_after: 2 s
-devices:
-  - {group: pi, count: 2, profile: raspberry_pi_4, link: wifi_2g4}
-topology: {kind: star}
-learning:
-  task: {name: digits, partition: {kind: iid}}
-  model: {name: mlp}
-  algorithm: {name: fedavg}
-  rule: {name: backprop, learning_rate: 0.1}
-faults:
-  - {kind: pause, at: 0.3 s, for: 1 s, count: 1}
-  - {kind: crash, at: 0.5 s, for: 0.5 s, count: 1}
-expect:
-  - {metric: test_accuracy, at_least: 50 %}
-"""
+ON_PROCESSES = ("--substrate", "mininet")
 
 
 @contextmanager
@@ -76,34 +59,6 @@ def foreigners(folder: Path) -> Iterator[Callable[[], list[str]]]:
             subprocess.run(["ip", *words], check=False)
 
 
-def start(folder: Path) -> "subprocess.Popen[bytes]":
-    folder.mkdir()
-    scenario = folder / "short.yaml"
-    scenario.write_text(SCENARIO)
-    argv = [sys.executable, "-m", "orchestrator", "run", str(scenario), "--out", str(folder / "run")]
-    return subprocess.Popen(
-        [*argv, "--substrate", "mininet", "--no-probe"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-
-
-def kill_at_random(drawn: random.Random, folder: Path) -> int:
-    """Start some runs at once and kill each at a moment of its own; returns how many were still there to be killed."""
-    began = time.monotonic()
-    runs = sorted(
-        ((drawn.uniform(0.0, LONGEST_S), start(folder / str(number))) for number in range(AT_ONCE)),
-        key=lambda run: run[0],
-    )
-    killed = 0
-    for at_s, run in runs:
-        try:
-            run.wait(max(0.0, began + at_s - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            run.send_signal(signal.SIGKILL)
-            run.wait()
-            killed += 1
-    return killed
-
-
 @pytest.mark.timeout(60 + 45 * BATCHES)
 def test_orchestrators_killed_at_random_moments_leave_nothing_and_touch_nothing_of_others(tmp_path: Path) -> None:
     drawn = random.Random(1)
@@ -113,7 +68,7 @@ def test_orchestrators_killed_at_random_moments_leave_nothing_and_touch_nothing_
         for batch in range(BATCHES):
             folder = tmp_path / str(batch)
             folder.mkdir()
-            killed += kill_at_random(drawn, folder)
+            killed += kill_at_random(drawn, folder, ON_PROCESSES, AT_ONCE, LONGEST_S)
             deadline = time.monotonic() + LEFT_WITHIN_S
             while (now := host_state(tmp_path)) != before:
                 assert time.monotonic() < deadline, f"batch {batch} left something: {now}"

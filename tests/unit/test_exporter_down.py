@@ -107,7 +107,7 @@ def test_an_endpoint_that_is_deaf_still_closes_with_its_run(tmp_path: Path, monk
     for how in ("refuses", "hangs"):
         with serving(star(), "1f", tmp_path / "run", {}) as found:
             assert found is not None
-            found.go_deaf(how)  # type: ignore[arg-type]  # one of the two
+            found.go_deaf(how)
         with pytest.raises(URLError, match="refused"):
             urlopen(found.url, timeout=5)
 
