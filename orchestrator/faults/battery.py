@@ -158,5 +158,6 @@ KIND = FaultKind(
     Parameters=Parameters,
     needs=lambda _: frozenset({"kill", "restart"}),
     inject=inject,
+    forgets="how much its batteries had given: each begins anew with the charge that the plan gives it",
     refuses=refuses,
 )
