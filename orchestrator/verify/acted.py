@@ -8,7 +8,7 @@ from orchestrator.faults.battery import LOOK_S
 from orchestrator.faults.schedule import FaultReport
 from orchestrator.verify.checked import Checked, judged
 from orchestrator.verify.history import History
-from orchestrator.verify.log import BEGAN
+from orchestrator.verify.log import BEGAN, RESUMED
 from orchestrator.verify.spells import DEADLY, Spell, active, frozen, lives, slowed, way_of
 
 ID = "G10"
@@ -57,7 +57,7 @@ def _miscut(history: History) -> Iterator[str]:
         drawn, charge = float(event.details["joules"]), float(event.details["charge_joules"])
         if drawn < charge:
             yield f"{what} died at {event.t:g} s with {charge - drawn:g} J left"
-        mine = [each for each in history.named("battery_charged", BEGAN) if each.details["fault"] == fault]
+        mine = [each for each in history.named("battery_charged", BEGAN, RESUMED) if each.details["fault"] == fault]
         mine = [each for each in mine if each.details.get("node", node) == node]
         since_s = max((each.t for each in mine if each.t <= event.t), default=0.0)
         least, most = _spent_between(history, node, since_s, event.t)

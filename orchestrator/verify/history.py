@@ -82,6 +82,8 @@ class History:
                 until_s = inf if fault.healed_at_s is None else fault.healed_at_s
                 died = [e for e in self.named("node_exited") if fault.injected_at_s <= e.t <= until_s]
                 lost |= {str(event.details["node"]) for event in died} & set(fault.nodes)
+                killed = [e for e in self.named("run_resumed") if fault.injected_at_s <= e.t <= until_s]
+                lost |= {str(node) for event in killed for node in event.details["nodes"]} & set(fault.nodes)
         return frozenset(lost)
 
     @cached_property
