@@ -303,7 +303,7 @@ async def _phases(run: _Run) -> None:
                     run.event(0.0, "run_began", {})
                 else:  # what acted when the run was killed acts again before time goes on
                     await acting.enter_async_context(schedule())
-                    await substrate.begin(past.at_s, past.faults.stands.wait)
+                    await substrate.begin(past.at_s, past.faults.act_again)
                 faults = schedule() if past is None else acting.pop_all()
             _warn_of_load(run, substrate)
             slowed = f", {plan.slow_down:g} times slowed down" if run.is_slowed else ""

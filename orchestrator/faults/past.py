@@ -34,11 +34,20 @@ class PastFault:
 
 @dataclass(frozen=True)
 class Past:
-    """All faults, in the plan's order, as they stood at `at_s`. `stands` is set once what was under way acts again."""
+    """All faults, in the plan's order, as they stood at `at_s`.
+
+    What was under way acts again once it is `due`; then `stands` is set.
+    """
 
     at_s: float
     faults: tuple[PastFault, ...]
+    due: asyncio.Event = field(default_factory=asyncio.Event)
     stands: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def act_again(self) -> None:
+        """Have what was under way act again, and wait until it does: all nodes are ready, and time stands still."""
+        self.due.set()
+        await self.stands.wait()
 
     def under_way(self) -> tuple[int, ...]:
         """Places in the plan of the faults that acted, those first that began first."""

@@ -62,6 +62,7 @@ async def run_schedule(
     acting: dict[int, Injected] = {}
     if past is not None:
         try:
+            await past.due.wait()
             acting = await _again(past, world, log, reports)
             if moving:
                 await _as_far_as_they_are(world, log, past.at_s)

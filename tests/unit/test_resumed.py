@@ -112,7 +112,7 @@ def test_in_virtual_time_a_killed_run_is_made_again_bit_by_bit(tmp_path: Path) -
     die("simulation", tmp_path / "run", "5")
     (tmp_path / "run" / "mine.txt").write_text("a file of the user's")
     outcome = resume(tmp_path / "run", QuietDisplay())
-    beside = execute(plan(), "name: test\n", RunOptions(tmp_path / "b", keep="always"), QuietDisplay())
+    beside = execute(plan(), "name: test\n", RunOptions(tmp_path / "b", substrate="simulation"), QuietDisplay())
     assert outcome.exit_code == beside.exit_code == 0
     nodes = [f"nodes/{node.name}/records.jsonl" for node in plan().nodes]
     for name in ("plan.json", "events.jsonl", "records.jsonl", "links.json", "verify.json", *nodes):
