@@ -2,24 +2,32 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from node_image import plugins
 from node_image.records import Record
+from node_image.spec import Chosen
 from orchestrator.cli import main
 from orchestrator.errors import UsageError
 from orchestrator.faults.past import first_met, past_of
 from orchestrator.interrupted import Interrupted, cut_torn, find_interrupted, is_whole, read_traces
+from orchestrator.outcome import RunOptions
 from orchestrator.plan import Condition, Plan, PlannedFault
+from orchestrator.receipt import Check
+from orchestrator.resumed import checks_before, in_notes, unknown_of_faults
+from orchestrator.run import execute
 from orchestrator.rundir import RunDirectory, lived_in
 from orchestrator.so_far import LOST, SoFar, closed, together
 from orchestrator.substrates.base import LinkCount
+from orchestrator.terminal import QuietDisplay
 from orchestrator.verify.history import Event
 from orchestrator.verify.links import problems
 from orchestrator.workload.planned import Workload
+from tests import own_plugin
 from tests.plans import fault, star
 
 MADE = {"substrate": "mininet", "shaper": "delay_line"}
@@ -177,6 +185,44 @@ def test_where_nothing_was_left_but_to_judge_it_that_is_seen(
     found = read_traces(find_interrupted(killed))
     assert found is not None
     assert found.is_over is is_over
+
+
+# --- what is said of it ---
+
+
+def test_what_nobody_knows_any_more_of_a_fault_is_told_and_nothing_where_all_is_known() -> None:
+    again = [event(3.0, "fault_resumed", 0, kind=kind) for kind in ("battery", "crash", "metrics_down")]
+    told = unknown_of_faults([event(1.0, "fault_injected", 0, kind="battery"), *again])
+    assert len(told) == 2
+    assert "how much its batteries had given" in told[0]
+    assert "which records its nodes had kept back" in told[1]
+    assert unknown_of_faults(again[1:2]) == in_notes(again) == []
+
+
+def test_the_receipt_keeps_what_was_measured_before_and_says_so_once(killed: Path) -> None:
+    probed = Check("rtt_s", "a>b", 0.01, 0.02, 0.001, ok=False)
+    (killed / "events.jsonl").write_text(lines((0.0, "run_began", {}), (2.0, "meter", {})))
+    (killed / "receipt.json").write_text(json.dumps({"checks": [asdict(probed)]}))
+    past = read_traces(find_interrupted(killed))
+    assert past is not None
+    first, late = checks_before(killed, past)
+    assert first == replace(probed, why="before the run was killed at 2.00 s")
+    assert (late.what, late.ok) == ("lateness_p99_s", None)
+    (killed / "receipt.json").write_text(json.dumps({"checks": [asdict(first), asdict(late)]}))
+    assert checks_before(killed, past)[:2] == [first, late], "it was killed again, and they are dated"
+
+
+def test_a_run_goes_on_with_the_copies_of_its_plug_ins_and_with_no_others(tmp_path: Path) -> None:
+    with plugins.loaded((own_plugin.write(tmp_path),)) as own:
+        options = RunOptions(tmp_path / "run", substrate="simulation", plugins=own)
+        execute(star(1, algorithm=Chosen("own"), stop_after_s=0.5), "", options, QuietDisplay())
+    (tmp_path / "run" / "result.json").unlink()
+    (tmp_path / "own.py").unlink()
+    assert main(["run", "--resume", str(tmp_path / "run"), "-q"]) == 0
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "complete"
+    (tmp_path / "run" / "result.json").unlink()
+    (tmp_path / "run" / "plugins" / "own.py").write_text("another = 1")
+    assert main(["run", "--resume", str(tmp_path / "run"), "-q"]) == 2, "it is not the one that was planned with"
 
 
 # --- counters ---
