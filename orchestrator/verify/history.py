@@ -113,7 +113,10 @@ def read_history(directory: Path) -> History:
         plan = plan_from_json((directory / "plan.json").read_text(encoding="utf-8"))
         result = _json(directory / "result.json")
         if result is None:
-            raise UsageError(f"{directory} has no result.json: the run lives still, or was killed")
+            raise UsageError(
+                f"{directory} has no result.json: the run lives still, or was killed; to go on with it: "
+                f"edgebed run --resume {directory}"
+            )
         faults = [FaultReport(**_tuples(each)) for each in result["faults"]]
         is_virtual = result["substrate"] == "simulation"
         return gather(directory, plan, read_run(plan, directory), faults, result["summary"], is_virtual=is_virtual)

@@ -1,6 +1,7 @@
 """Runs that were killed and are gone on with: in virtual time from their beginning, else where they were."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from orchestrator.errors import UsageError
 from orchestrator.interrupted import find_interrupted
 from orchestrator.outcome import Outcome, RunOptions
 from orchestrator.run import execute
+from orchestrator.so_far import SoFar
 from orchestrator.terminal import QuietDisplay
 from orchestrator.verify import verify
 from orchestrator.verify.history import History, read_history
@@ -108,6 +110,26 @@ def test_events_are_numbered_through_and_the_coordinator_went_on_from_its_checkp
     assert after >= before, "it had kept every version"
 
 
+def test_a_run_killed_after_its_end_is_judged_by_what_it_recorded(
+    gone_on: tuple[Outcome, History], tmp_path: Path
+) -> None:
+    _, history = gone_on
+    folder = shutil.copytree(gone_on[0].directory, tmp_path / "run")
+    for name in ("result.json", "verify.json", "links.json"):
+        (folder / name).unlink()
+    assert history.ended_s is not None
+    assert history.links is not None
+    (folder / "so_far.json").write_text(json.dumps(SoFar(history.ended_s, history.links).to_json()))
+    with kept_substrate():
+        outcome = resume(folder, QuietDisplay())
+    assert (outcome.status, outcome.exit_code) == ("complete", 0)
+    assert outcome.summary == gone_on[0].summary
+    again = read_history(folder)
+    assert again.links == history.links
+    assert len(again.events) == len(history.events) + 1, "nothing but that it was resumed"
+    assert [each.id for each in verify(again) if each.truth == "false"] == []
+
+
 def test_in_virtual_time_a_killed_run_is_made_again_bit_by_bit(tmp_path: Path) -> None:
     die("simulation", tmp_path / "run", "5")
     (tmp_path / "run" / "mine.txt").write_text("a file of the user's")
@@ -117,7 +139,7 @@ def test_in_virtual_time_a_killed_run_is_made_again_bit_by_bit(tmp_path: Path) -
     nodes = [f"nodes/{node.name}/records.jsonl" for node in plan().nodes]
     for name in ("plan.json", "events.jsonl", "records.jsonl", "links.json", "verify.json", *nodes):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
-    assert any('"event": "node_model"' in line for line in (tmp_path / "b" / "events.jsonl").open()), "with its hash"
+    assert '"event": "node_model"' in (tmp_path / "b" / "events.jsonl").read_text(), "which tells each model's hash"
     assert (tmp_path / "run" / "mine.txt").read_text() == "a file of the user's"
     with pytest.raises(UsageError, match="has its result already"):
         find_interrupted(tmp_path / "run")
