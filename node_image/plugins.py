@@ -120,8 +120,19 @@ def write_copies(plugins: Sequence[Plugin], directory: Path) -> None:
     (directory / LIST).write_text(_listed(plugins), encoding="utf-8")
 
 
-def load_copies(file: Path) -> None:
+@contextmanager
+def copies_loaded(directory: Path) -> Iterator[None]:
+    """Have a run directory's plug-ins in the registry while the block lasts. Raises PluginError."""
+    file = directory / LIST
+    with ExitStack() as stack:
+        for plugin in load_copies(file) if file.is_file() else ():
+            stack.callback(unload, plugin)
+        yield
+
+
+def load_copies(file: Path) -> list[Plugin]:
     """Load what a `plugins.json` names from the folder beside it. PluginError where a file is not the one named."""
+    loaded = []
     for each in json.loads(file.read_text(encoding="utf-8"))["plugins"]:
         copy = file.parent / FOLDER / f"{each['name']}.py"
         source = copy.read_bytes()
@@ -131,7 +142,8 @@ def load_copies(file: Path) -> None:
                 f"{copy}: is not the plug-in that the run was planned with: its SHA-256 is {found[:12]}..., "
                 f"{LIST} says {each['sha256'][:12]}...; run again with --plugin {each['path']}"
             )
-        load(source, each["path"])
+        loaded.append(load(source, each["path"]))
+    return loaded
 
 
 def same_copies(plugins: Sequence[Plugin], directory: Path) -> bool:

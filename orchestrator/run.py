@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import (
+    AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
@@ -19,26 +20,30 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from types import FrameType
 from typing import Any
 
 from node_image import plugins
 from node_image.meters import Metering
 from node_image.outcomes import UnfitError
-from orchestrator import summary, verdict
+from orchestrator import journal, summary, verdict
 from orchestrator.environment import environment
 from orchestrator.errors import EdgebedError, RunBrokeError, RunTimedOutError, UsageError
 from orchestrator.exhausted import in_words
 from orchestrator.faults.schedule import FaultReport, run_schedule
 from orchestrator.faults.watch import Watch
+from orchestrator.interrupted import Interrupted, Traces, read_traces
 from orchestrator.outcome import Outcome, RunOptions, Status
 from orchestrator.plan import Plan, with_data_dir
 from orchestrator.preflight import preflight
 from orchestrator.probes import paths_to_probe, probe_links, rtt_s
-from orchestrator.receipt import Receipt, check_records, check_steps, cores_wanted, slow_down_needed
-from orchestrator.rundir import SCHEMA_VERSION, RunDirectory
-from orchestrator.substrates import SubstrateKind, choose
+from orchestrator.receipt import Check, Receipt, check_records, check_steps, cores_wanted, slow_down_needed
+from orchestrator.resumed import checks_before, died_before, in_notes, resumptions, unknown_of_faults
+from orchestrator.rundir import SCHEMA_VERSION, SO_FAR, RunDirectory, lived_in
+from orchestrator.so_far import SoFar
+from orchestrator.substrates import SubstrateKind, choose, shaper_of
 from orchestrator.substrates.base import NodeExit, Substrate
 from orchestrator.telemetry.collector import Collector, View
 from orchestrator.telemetry.metering import host_metered
@@ -52,6 +57,7 @@ LEARNING = ("learn", "each node evaluates its model a last time")
 PROGRAMS = ("work", "the programs are ended")
 SAMPLES = 100  # of the substrate's counters, a run
 SHORTEST_SAMPLE_S = 1.0
+WATCH_EVERY_S, WATCHES = 10.0, 20  # what the substrate watches is kept so often, or so many times a run
 DEPLOY_WITHIN_S = 300.0
 PROBE_WITHIN_S = 300.0
 STOP_WITHIN_S = 120.0
@@ -60,6 +66,7 @@ LAST_LINES = 3  # of a node that died, at the terminal; events.jsonl has more, i
 FAULT_EVENTS = {
     "fault_injected": "began",
     "fault_healed": "ended",
+    "fault_resumed": "acts again",
     "fault_failed": "FAILED",
     "fault_not_healed": "COULD NOT BE ENDED",
 }
@@ -88,6 +95,15 @@ class _Run:
     view: Endpoint | None = None  # where live metrics are read
     lasted_s: float = 0.0
     began_unix_s: float | None = None  # of a simulated run: so that it ended when it did
+    is_resumed: bool = False  # the folder was there before
+    past: Traces | None = None  # what a run that was killed has recorded, where this one goes on with it
+    watched: tuple[Check, ...] = ()  # the substrate, when that was last kept
+    watched_until_s: float = 0.0
+
+    @property
+    def from_s(self) -> float:
+        """When in the run's time this process begins: later than 0 where it goes on."""
+        return 0.0 if self.past is None else self.past.at_s
 
     @property
     def is_slowed(self) -> bool:
@@ -137,19 +153,56 @@ def execute(plan: Plan, scenario_text: str, options: RunOptions, display: Displa
     preflight(plan, kind, options)
     plan = with_data_dir(plan, options.data_dir)
     directory = RunDirectory(options.out.resolve())  # nodes write into it from a folder of their own
-    directory.create(plan, scenario_text)
-    plugins.write_copies(options.plugins, directory.path)
-    run = _Run(plan, options, display, secrets.token_hex(8), kind, directory)
-    if reason:
-        run.notes.append(reason)
-    for warning in kind.warns(plan, options):
-        display.warn(warning)
-        run.notes.append(warning)
+    directory.create(plan, scenario_text, {"substrate": kind.name, "shaper": shaper_of(plan, options)})
+    with lived_in(directory.path):
+        plugins.write_copies(options.plugins, directory.path)
+        run = _Run(plan, options, display, secrets.token_hex(8), kind, directory)
+        if reason:
+            run.notes.append(reason)
+        for warning in kind.warns(plan, options):
+            display.warn(warning)
+            run.notes.append(warning)
+        return _carry_out(run)
+
+
+def go_on(found: Interrupted, options: RunOptions, display: Display) -> Outcome:
+    """Bring a run that was killed to its end, in its directory: in virtual time from its beginning, else where it was.
+
+    What it left on this machine is removed first. Raises UsageError where it lives, MachineCannotError as `execute`.
+    """
+    options = replace(options, out=found.directory, substrate=found.substrate, shaper=found.shaper)
+    kind, _ = choose(found.plan, options)
+    with lived_in(found.directory):
+        if (found.directory / "result.json").exists():  # it came to its end while we waited for it
+            raise UsageError(f"the run in {found.directory} has its result already: edgebed report {found.directory}")
+        journal.wait_for_end(found.directory)
+        journal.clean(found.directory)
+        preflight(found.plan, kind, options)
+        directory = RunDirectory(found.directory.resolve())
+        past = read_traces(found) if kind.real_time else None
+        run = _Run(found.plan, options, display, secrets.token_hex(8), kind, directory, is_resumed=True, past=past)
+        if past is None:
+            directory.start_over(found.plan)
+            why = "it had not begun" if kind.real_time else "its time is virtual, so the same plan gives the same bytes"
+            display.phase("resume", f"from the beginning: {why}")
+        else:
+            directory.go_on(found.plan, past.events[-1].number or len(past.events))
+            display.phase("resume", f"at {past.at_s:.2f} s of {found.plan.stop_after_s:g} s")
+        return _carry_out(run)
+
+
+def _carry_out(run: _Run) -> Outcome:
+    """Run it in its directory, and conclude whatever came of it."""
+    plan, kind, directory = run.plan, run.kind, run.directory
     if kind.real_time:
         run.receipt.facts["slow_down"] = plan.slow_down  # what is found is in the scenario's time
     if plan.slow_down != 1:
         run.notes.append(_about_time(run))
+    if run.past is not None:
+        _remember(run, run.past)
     status: Status = "complete"
+    if run.past is not None and run.past.is_over:
+        return _conclude(run, status)
     with asyncio.Runner(loop_factory=kind.event_loop) as runner, _terminate_as_interrupt(run):
         try:
             runner.run(_phases(run))
@@ -157,7 +210,8 @@ def execute(plan: Plan, scenario_text: str, options: RunOptions, display: Displa
             status = "interrupted"
             run.notes.append("interrupted: figures cover the time until then")
         except (UsageError, UnfitError) as problem:
-            directory.remove()  # nothing has run: the scenario asks for what its data do not have
+            if not run.is_resumed:
+                directory.remove()  # nothing has run: the scenario asks for what its data do not have
             raise UsageError(str(problem)) from problem
         except (TimeoutError, RunTimedOutError) as problem:
             status = "timed_out"
@@ -179,6 +233,30 @@ def execute(plan: Plan, scenario_text: str, options: RunOptions, display: Displa
         raise RunBrokeError(f"the run in {directory.path} has no result.\n{why}") from problem
 
 
+def _remember(run: _Run, past: Traces) -> None:
+    """Write down that the run goes on, and take over what is known of it from before."""
+    details = {
+        "down_s": round(past.down_s, 3),
+        "counted_until_s": past.counted.t,
+        "watched_until_s": past.counted.watched_until_s,
+        "nodes": list(past.lived),
+    }
+    run.directory.event(past.at_s, "run_resumed", details)
+    run.faults = [each.report for each in past.faults.faults]
+    run.receipt.checks.extend(checks_before(run.directory.path, past))
+    run.untrue.extend(died_before(past.events))
+    for name, record in past.records:
+        run.watch.add(name, record)
+    if past.is_over:
+        run.lasted_s = next((event.t for event in past.events if event.name == "run_ended"), past.at_s)
+        run.began_unix_s = past.written_unix_s - run.lasted_s
+        if not any(event.name == "run_ended" for event in past.events):
+            run.directory.event(past.at_s, "run_ended", {})
+        if not (run.directory.path / "links.json").exists():
+            links = {name: asdict(count) for name, count in past.counted.links.items()}
+            run.directory.write("links.json", {"links": links})
+
+
 def _about_time(run: _Run) -> str:
     """What `slow_down` comes to here."""
     if not run.is_slowed:
@@ -191,13 +269,15 @@ def _about_time(run: _Run) -> str:
 
 
 async def _phases(run: _Run) -> None:
-    plan, run.main = run.plan, asyncio.current_task()
+    plan, past, run.main = run.plan, run.past, asyncio.current_task()
     async with AsyncExitStack() as stack:
         run.view = stack.enter_context(_live_metrics(run))
         if run.view is not None:
-            run.event(0.0, "metrics_served", {"url": run.view.url})
+            run.event(run.from_s, "metrics_served", {"url": run.view.url})
         views: list[View] = [run.watch, *([run.view] if run.view is not None else [])]
-        collector = Collector(plan, run.directory, views, run.event)
+        collector = Collector(plan, run.directory, views, run.event, None if past is None else past.counted)
+        if past is not None:
+            collector.remember(past.records, past.lived, past.at_s)
         async with run.phase("network", f"{len(plan.nodes)} nodes, {len(plan.links)} directed links"):
             substrate = run.kind.build(plan, run.directory.path, run.run_id, run.options)
             await stack.enter_async_context(substrate)
@@ -219,13 +299,20 @@ async def _phases(run: _Run) -> None:
             run.view.checks(run.receipt.checks)
             await run.view.wait_for_first_read()
         try:
-            await substrate.begin()
-            run.event(0.0, "run_began", {})
+            schedule = partial(_faults, run, substrate)
+            async with AsyncExitStack() as acting:
+                if past is None:
+                    await substrate.begin()
+                    run.event(0.0, "run_began", {})
+                else:  # what acted when the run was killed acts again before time goes on
+                    await acting.enter_async_context(schedule())
+                    await substrate.begin(past.at_s, past.faults.act_again)
+                faults = schedule() if past is None else acting.pop_all()
             _warn_of_load(run, substrate)
             slowed = f", {plan.slow_down:g} times slowed down" if run.is_slowed else ""
             at_work, at_the_end = LEARNING if plan.workload is None else PROGRAMS
             async with run.phase(at_work, f"{plan.stop_after_s:g} s{slowed}"):
-                await _learn(run, substrate, collector)
+                await _learn(run, substrate, collector, faults)
             if run.died is not None:
                 raise RunBrokeError(
                     f"{run.died.node} ended by itself (exit status {run.died.returncode}); its last words:\n"
@@ -267,14 +354,23 @@ def _live_metrics(run: _Run) -> AbstractContextManager[Endpoint | None]:
     return serving(run.plan, run.run_id, run.directory.path, facts, run.display.warn)
 
 
-async def _learn(run: _Run, substrate: Substrate, collector: Collector) -> None:
+def _faults(run: _Run, substrate: Substrate) -> AbstractAsyncContextManager[None]:
+    """While the block lasts the faults of the plan act; when it ends those that act are healed."""
+    past = None if run.past is None else run.past.faults
+    log = _fault_log(run, substrate)
+    return _background(run_schedule(run.plan, substrate, run.watch, log, run.faults, run.view, past))
+
+
+async def _learn(
+    run: _Run, substrate: Substrate, collector: Collector, faults: AbstractAsyncContextManager[Any]
+) -> None:
     """The run itself: faults act and counters are read until its end. However it ends, what acts is healed first."""
     try:
         async with (
             host_metered(run.options.meter, substrate.now, collector.measured, _meter_log(run, substrate)),
             substrate.metered(collector.measured, _meter_log(run, substrate)),
             _background(_sample(run, substrate, collector)),
-            _background(run_schedule(run.plan, substrate, run.watch, _fault_log(run, substrate), run.faults, run.view)),
+            faults,
             _background(substrate.sleep_until(run.plan.stop_after_s), run.over.set),
         ):
             await run.over.wait()
@@ -283,7 +379,7 @@ async def _learn(run: _Run, substrate: Substrate, collector: Collector) -> None:
         run.lasted_s = run.lasted_s or substrate.now()
         run.began_unix_s = time.time() - run.lasted_s
         run.event(run.lasted_s, "run_ended", {})
-        await collector.sample(substrate)
+        await _count(run, substrate, collector)
         run.directory.write("links.json", {"links": {name: asdict(count) for name, count in collector.links.items()}})
 
 
@@ -291,7 +387,7 @@ async def _listen(run: _Run, substrate: Substrate, collector: Collector) -> None
     """Take what the nodes say. The coordinator's own end, good or bad, is the run's."""
     coordinators = {node.name for node in run.plan.nodes if node.role == "coordinator"}
     async for item in substrate.output():
-        collector.take(item, substrate.now())
+        collector.take(item, max(run.from_s, substrate.now()))
         if isinstance(item, NodeExit) and not item.asked and item.node in coordinators:
             run.died = item
             run.over.set()
@@ -301,12 +397,27 @@ async def _listen(run: _Run, substrate: Substrate, collector: Collector) -> None
 
 async def _sample(run: _Run, substrate: Substrate, collector: Collector) -> None:
     every_s = max(SHORTEST_SAMPLE_S, run.plan.stop_after_s / SAMPLES)
-    number = 1
+    number = 1 + math.floor(run.from_s / every_s)
     while True:
         await substrate.sleep_until(number * every_s)
-        await collector.sample(substrate)
+        await _count(run, substrate, collector)
         run.display.progress(substrate.now(), run.plan.stop_after_s, collector.state())
         number += 1
+
+
+async def _count(run: _Run, substrate: Substrate, collector: Collector) -> None:
+    """Take a sample of all counters. In real time it is written down that it is whole: who goes on believes no other.
+
+    What the substrate watches of itself would be gone with it; to ask for it takes a while, so it is done more rarely.
+    """
+    t = await collector.sample(substrate)
+    if "resume" not in run.kind.can:
+        return
+    every_s = max(WATCH_EVERY_S, run.plan.stop_after_s / WATCHES)
+    if t >= max(run.from_s, run.watched_until_s) + every_s:
+        run.watched, run.watched_until_s = tuple(await substrate.fidelity()), t
+    run.directory.flush()
+    run.directory.write(SO_FAR, SoFar(t, collector.links, run.watched, run.watched_until_s).to_json())
 
 
 def _meter_log(run: _Run, substrate: Substrate) -> Callable[[Metering], None]:
@@ -339,6 +450,8 @@ def _conclude(run: _Run, status: Status) -> Outcome:
         if fault.error is not None:
             run.untrue.append(f"fault {fault.index} ({fault.kind}): {fault.error}")
     check_records(history.events, run.receipt)
+    run.notes.extend(in_notes(history.events))
+    run.untrue.extend(unknown_of_faults(history.events))
     run.untrue.extend(str(check) for check in run.receipt.failed())
     checked = verify(history)
     run.directory.write("verify.json", to_json(checked))
@@ -366,7 +479,8 @@ def _conclude(run: _Run, status: Status) -> Outcome:
         "phases_s": run.phases_s,
         **run.facts,
     }
-    run.directory.write("environment.json", environment() | facts)
+    resumed = {"resumed": found_resumed} if (found_resumed := resumptions(history.events)) else {}
+    run.directory.write("environment.json", environment() | facts | resumed)
     run.directory.write(
         "result.json",
         {
@@ -375,9 +489,11 @@ def _conclude(run: _Run, status: Status) -> Outcome:
             "seed": run.plan.seed,
             "substrate": run.kind.name,
             "faults": [asdict(fault) for fault in run.faults],
+            **resumed,
             **outcome.to_json(),
         },
     )
+    (run.directory.path / SO_FAR).unlink(missing_ok=True)
     if run.options.keep == "never" or (run.options.keep == "on-failure" and code == 0):
         for node in run.plan.nodes:
             shutil.rmtree(run.directory.path / "nodes" / node.name / "state", ignore_errors=True)

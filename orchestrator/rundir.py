@@ -5,16 +5,21 @@
     events.jsonl       what the orchestrator did                  records.jsonl  what it measured (links, energy, CPU)
     nodes/<n>/         spec.json records.jsonl stderr             result.json    summary, verdicts, faults, status
     links.json         counters of all links at the end           verify.json    which invariants held (verify)
-    resources.jsonl    the journal (real substrates)
+    resources.jsonl    the journal (real substrates)              run.json       how it was made, for who resumes it
+    so_far.json        while it lasts: what was counted so far (real substrates)
 
 An event is {"n": its number from 1, "t": seconds since the run began, "event": name, ...}; result.json is written last,
-so a directory without it belongs to a run that lives or was killed.
+so a directory without it belongs to a run that lives or was killed. Whoever runs holds a lock on run.json: a run that
+lives and one that was killed can be told apart (orchestrator.interrupted).
 """
 
+import fcntl
 import json
+import os
 import shutil
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +28,14 @@ from orchestrator.errors import UsageError
 from orchestrator.plan import Plan, plan_json
 
 SCHEMA_VERSION = 1
+MADE = "run.json"
+SO_FAR = "so_far.json"
+GIVEN = ("scenario.yaml", "plan.json", MADE, "plugins", "plugins.json")  # what a run is made of, and not what it made
+MADE_BY_RUN = (
+    *("environment.json", "receipt.json", "events.jsonl", "records.jsonl", "links.json", "verify.json", SO_FAR),
+    *("resources.jsonl", "fabric.log", "traffic.log", "fork_server.log"),
+)
+FREE_WITHIN_S = 5.0  # a process that was killed lets go of its locks one after the other
 FLUSH_EVERY_S = 0.5  # records are for others to read while the run lasts, and not lost if it is killed
 
 
@@ -36,26 +49,47 @@ class RunDirectory:
         self._events = 0
         self._found: frozenset[Path] | None = None  # what lay in the folder before; None: there was no folder
 
-    def create(self, plan: Plan, scenario_text: str) -> None:
-        """Make it with what is known before the run; refuses a folder that holds a run already."""
+    def create(self, plan: Plan, scenario_text: str, made: Mapping[str, Any] | None = None) -> None:
+        """Make it with what is known before the run; refuses a folder that holds a run already.
+
+        `made`: how the plan is run, for whoever has to go on with it.
+        """
         if (self.path / "plan.json").exists() or (self.path / "nodes").exists():
             raise UsageError(f"{self.path} holds a run already; choose another folder with --out")
         self._found = frozenset(self.path.iterdir()) if self.path.is_dir() else None
         try:
-            self._create(plan, scenario_text)
+            self._create(plan, scenario_text, made or {})
         except OSError:
             with suppress(OSError):
                 self.remove()
             raise
 
-    def _create(self, plan: Plan, scenario_text: str) -> None:
+    def _create(self, plan: Plan, scenario_text: str, made: Mapping[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "scenario.yaml").write_text(scenario_text, encoding="utf-8")
-        (self.path / "plan.json").write_text(plan_json(plan), encoding="utf-8")
+        made_text = json.dumps({"schema_version": SCHEMA_VERSION, **made}, indent=1, sort_keys=True) + "\n"
+        for name, text in (("scenario.yaml", scenario_text), (MADE, made_text), ("plan.json", plan_json(plan))):
+            _write_for_good(self.path / name, text)
+        self._write_specs(plan)
+
+    def _write_specs(self, plan: Plan) -> None:
         for node in plan.nodes:
             folder = self.path / "nodes" / node.name
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             (folder / "spec.json").write_text(node.spec.to_json(), encoding="utf-8")
+
+    def start_over(self, plan: Plan) -> None:
+        """Remove all that a run which was killed has made in it, and nothing else: it is as `create` left it."""
+        for name in MADE_BY_RUN:
+            for path in (self.path / name, self.path / f"{name}.new"):
+                path.unlink(missing_ok=True)
+        for node in plan.nodes:
+            shutil.rmtree(self.path / "nodes" / node.name, ignore_errors=True)
+        self._write_specs(plan)
+
+    def go_on(self, plan: Plan, events: int) -> None:
+        """Append to what a run which was killed has written, so many events among it."""
+        self._write_specs(plan)
+        self._events = events
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write one JSON file whole, by renaming: never half of it."""
@@ -77,6 +111,11 @@ class RunDirectory:
     def record_line(self, line: str, node: str) -> None:
         """Append a record of a node as the node wrote it: it has been read, and to write it anew takes as long."""
         self._append(f"nodes/{node}/records.jsonl", line)
+
+    def flush(self) -> None:
+        """Have all that was appended in the files: whoever reads them, or is killed, has it."""
+        for file in self._files.values():
+            file.flush()
 
     def remove(self) -> None:
         """Remove all that the run has put there, and nothing else: for a run that was refused before it began."""
@@ -101,6 +140,30 @@ class RunDirectory:
         file.write(line + "\n")
         now_s = time.monotonic()
         if now_s >= self._flush_at_s:
-            for each in self._files.values():
-                each.flush()
+            self.flush()
             self._flush_at_s = now_s + FLUSH_EVERY_S
+
+
+def _write_for_good(path: Path, text: str) -> None:
+    """Write a file that is there after a crash of the machine, too."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def lived_in(directory: Path) -> Iterator[None]:
+    """Hold a run directory's lock while the block lasts. UsageError where another process holds it: its run lives."""
+    with (directory / MADE).open("r+", encoding="utf-8") as file:
+        until_s = time.monotonic() + FREE_WITHIN_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until_s:
+                    text = f"the run in {directory} is still running; wait for its end, or end its process first"
+                    raise UsageError(text) from None
+                time.sleep(0.05)
+        yield

@@ -38,6 +38,9 @@ def load_plugins(context: click.Context, _: click.Parameter, paths: tuple[Path, 
 
 PLUGIN_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 scenario_argument = click.argument("scenario", shell_complete=lambda ctx, param, text: _names_like(text))
+maybe_scenario_argument = click.argument(
+    "scenario", required=False, shell_complete=lambda ctx, param, text: _names_like(text)
+)
 set_option = option(
     "--set",
     "assignments",

@@ -3,7 +3,7 @@
 import logging
 import shlex
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ from orchestrator.commands.options import (
     data_option,
     insecure_option,
     json_option,
+    maybe_scenario_argument,
     option,
     overrides,
     plugin_option,
-    scenario_argument,
     seed_option,
     set_option,
     shaper_option,
@@ -29,6 +29,7 @@ from orchestrator.commands.options import (
 )
 from orchestrator.commands.plan import plan_all, show_plans
 from orchestrator.commands.results import show_comparison, show_outcome
+from orchestrator.commands.resume import find_killed, refuse_others, resumed
 from orchestrator.commands.serve import port_option, serving
 from orchestrator.errors import UsageError
 
@@ -40,7 +41,7 @@ MOST_LABELS = 10
 
 
 @click.command()
-@scenario_argument
+@maybe_scenario_argument
 @set_option
 @seed_option
 @substrate_option
@@ -62,6 +63,7 @@ MOST_LABELS = 10
 @option("--probe/--no-probe", default=True, show_default=True, help="Measure every link before the run.")
 @trust_option
 @option("--meter", metavar="NAME", default="", help="Measure this machine too, by one of `edgebed meters`.")
+@click.option("--resume", metavar="RUN", help="Go on with a run that was killed, in its directory.")
 @option("--only", metavar="LABEL", help="Of a comparison, the runs whose label has these words: --only arm=elabip.")
 @option("--serve", is_flag=True, help="Show the run while it lasts, as a page for the browser on this machine.")
 @port_option
@@ -70,7 +72,7 @@ MOST_LABELS = 10
 @option("-q", "--quiet", is_flag=True, help="Nothing but warnings while it runs.")
 @option("-v", "--verbose", count=True, help="What Edgebed itself does, on stderr; twice: in detail.")
 def run(
-    scenario: str,
+    scenario: str | None,
     assignments: tuple[str, ...],
     seed: int | None,
     substrate: str | None,
@@ -86,6 +88,7 @@ def run(
     probe: bool,
     trust: bool,
     meter: str,
+    resume: str | None,
     only: str | None,
     serve: bool,
     port: int | None,
@@ -99,6 +102,11 @@ def run(
     SCENARIO is a name (see `edgebed list`) or a file. Where the scenario compares several algorithms or seeds, they
     run one after another, each shown as it runs; for many runs, several at a time, see `edgebed sweep`. The exit code
     is that of the worst run; `edgebed --help` lists the codes.
+
+    A run that was killed, or that its machine went down with, is gone on with by --resume RUN (a name in runs/, a
+    path, or `latest`): in real time from the last instant that it recorded, in virtual time from its beginning, which
+    gives the same bytes. What it runs is in its directory, so no SCENARIO is named; give again what is of this machine
+    (--trust, --meter, --no-probe, --keep).
 
     \b
     With --json, stdout is one JSON object a line, the result last:
@@ -118,6 +126,36 @@ def run(
     from orchestrator.outcome import RunOptions
     from orchestrator.terminal import display_for
 
+    if resume is not None:
+        found = find_killed(resume)
+        asked = {"seed": seed, "substrate": substrate, "shaper": shaper, "slow_down": slow_down}
+        refuse_others(
+            found,
+            asked,
+            {
+                "SCENARIO": scenario,
+                "--set": assignments,
+                "--plugin": plugins,
+                "--data": data_dir,
+                "--out": out,
+                "--only": only,
+                "--dry-run": dry_run,
+            },
+        )
+        options = RunOptions(
+            found.directory, keep=keep, allow_degraded=allow_degraded, probe=probe, trust=trust, meter=meter
+        )
+        _log(verbose)
+        with ExitStack() as stack:
+            display = display_for(quiet=quiet, as_json=as_json, plain=verbose > 0)
+            stack.callback(display.close)
+            if serve:
+                tell = partial(display.phase, "page")
+                stack.enter_context(serving(found.directory, port, display.warn, tell))
+            outcome = resumed(found, options, display)
+        return show_outcome(found.plan.name, outcome, as_json=as_json)
+    if scenario is None:
+        raise UsageError("which scenario? (edgebed list shows them; to go on with a run that was killed: --resume RUN)")
     path = find_scenario(scenario)
     changes = overrides(assignments, seed=seed, substrate=substrate, shaper=shaper, slow_down=slow_down)
     variants = plan_all(path, changes)
@@ -142,8 +180,7 @@ def run(
         return 0
     from orchestrator.run import execute
 
-    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
-    logging.basicConfig(level=levels[min(verbose, 2)], format="%(name)s: %(message)s")
+    _log(verbose)
     text = path.read_text(encoding="utf-8") + note(changes, plugins)
     display = display_for(quiet=quiet, as_json=as_json, plain=verbose > 0)
     try:
@@ -160,6 +197,11 @@ def run(
     if len(variants) == 1:
         return show_outcome(variants[0].plan.name, outcome, as_json=as_json)
     return show_comparison(comparison, as_json=as_json)
+
+
+def _log(verbose: int) -> None:
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    logging.basicConfig(level=levels[min(verbose, 2)], format="%(name)s: %(message)s")
 
 
 def with_words(variants: "tuple[PlannedVariant, ...]", only: str) -> "tuple[PlannedVariant, ...]":

@@ -120,7 +120,7 @@ def prune(keep: int, dry_run: bool) -> int:
     found = run_directories()
     for path in found[: max(0, len(found) - keep)]:
         if not _has_ended(path) or any(leftovers(path)):
-            click.echo(f"kept {path}: it has no result; if it was killed: edgebed clean", err=True)
+            click.echo(f"kept {path}: it has no result; if it was killed: edgebed run --resume, or clean", err=True)
             continue
         if not dry_run:
             shutil.rmtree(path)

@@ -91,8 +91,20 @@ class FaultKind:
     needs: Callable[[Mapping[str, Any]], frozenset[str]]
     inject: Callable[[PlannedFault, World], Awaitable[Injected]]
     refuses: Callable[[PlannedFault, Plan], list[str]] = lambda _fault, _plan: []  # why it cannot be in this plan
+    # Of one that acted as its run was killed, and acts again as the run goes on, before time does. None: inject.
+    again: Callable[[PlannedFault, World], Awaitable[Injected]] | None = None
+    forgets: str = ""  # what of it nobody knows any more then; the run is degraded
     # Of parameters, victims and all nodes: the (source, target) pairs that it cuts off, where the plan lists them.
     pairs: Callable[[Mapping[str, Any], Sequence[str], Sequence[str]], tuple[tuple[str, str], ...]] = lambda *_: ()
+
+
+async def over_at_once(_fault: PlannedFault, _world: World) -> Injected:
+    """To go on with a fault that is an instant, or whose victims are gone with the run that was killed."""
+
+    async def nothing() -> str:
+        return "there was nothing left of it"
+
+    return Injected("it was over with the run that was killed, and is not repeated", nothing)
 
 
 def needs_learning(_fault: PlannedFault, plan: Plan) -> list[str]:

@@ -181,5 +181,6 @@ KIND = FaultKind(
     Parameters=Parameters,
     needs=lambda _: frozenset({"kill", "restart", "order"}),
     inject=inject,
+    forgets="how much its batteries had given: each begins anew with the charge that the plan gives it",
     refuses=refuses,
 )

@@ -35,6 +35,16 @@ class Parameters(FaultParameters):
 
 async def inject(fault: PlannedFault, world: World) -> Injected:
     """Evidence: each clock beside the orchestrator's, before and after it is set wrong, and so at the heal."""
+    return await _set_wrong(fault, world, None)
+
+
+async def _again(fault: PlannedFault, world: World) -> Injected:
+    """A clock that goes wrong is as wrong as it had come to be. It cannot be read before it goes."""
+    return await _set_wrong(fault, world, fault.at_s)
+
+
+async def _set_wrong(fault: PlannedFault, world: World, since_s: float | None) -> Injected:
+    """Wrong since then; None: since each is told, and read before and after."""
     sign = 1.0 if fault.parameters["direction"] == "ahead" else -1.0
     skew_s, drift = (sign * float(fault.parameters[key] or 0.0) for key in ("skew", "drift"))
     wrong = {"do": "clock", "fault": fault.index, "skew_s": skew_s, "drift": drift}
@@ -42,10 +52,15 @@ async def inject(fault: PlannedFault, world: World) -> Injected:
     going = f" and goes {drift * 1e6:+g} ppm" if drift else ""
     seen, set_at_s = [], dict[str, float]()
     for name in fault.nodes:
-        before, since_s = await _offset(world, name), world.substrate.now()
-        await orders.stand(world, fault.index, name, {**wrong, "since_s": since_s})
+        if since_s is not None:
+            heard = await orders.stand(world, fault.index, name, {**wrong, "since_s": since_s})
+            set_at_s[name] = since_s
+            seen.append(f"{name}: clock set wrong since {since_s:g} s{going}" if heard.answer else heard.words)
+            continue
+        before, from_s = await _offset(world, name), world.substrate.now()
+        await orders.stand(world, fault.index, name, {**wrong, "since_s": from_s})
         now = await _offset(world, name)
-        set_at_s[name] = since_s
+        set_at_s[name] = from_s
         _tell(world, fault, name, skew_s, before, now)
         seen.append(f"{name}: clock was {before}, is {now}{going}")
 
@@ -104,5 +119,6 @@ KIND = FaultKind(
     Parameters=Parameters,
     needs=lambda _: frozenset({"order"}),
     inject=inject,
+    again=_again,
     refuses=needs_learning,
 )

@@ -8,7 +8,7 @@ than it knows (node_image/handshake.py).
 """
 
 from orchestrator.faults import links, orders
-from orchestrator.faults.base import FaultKind, FaultParameters, Injected, World, needs_learning
+from orchestrator.faults.base import FaultKind, FaultParameters, Injected, World, needs_learning, over_at_once
 from orchestrator.faults.cutting import cut, mend
 from orchestrator.faults.slow_close import SILENT_S, nothing
 from orchestrator.plan import Plan, PlannedFault
@@ -89,5 +89,6 @@ KIND = FaultKind(
     Parameters=Parameters,
     needs=lambda _: frozenset({"order", "block", "restart", "supersede"}),
     inject=inject,
+    again=over_at_once,
     refuses=refuses,
 )

@@ -91,6 +91,14 @@ def _tell(world: World, fault: PlannedFault, name: str, before: Mapping[str, Any
         world.log("disk_told", {"fault": fault.index, "node": name, "bytes_per_s": now["bytes_per_s"], **grown})
 
 
+async def _again(fault: PlannedFault, world: World) -> Injected:
+    """What was torn is torn already, and who died of it is dead."""
+    if fault.parameters["mode"] != "torn":
+        return await inject(fault, world)
+    seen = await nodes.crash(world, fault.index, fault.nodes)
+    return Injected(seen, lambda: nodes.restart(world, fault.index, fault.nodes))
+
+
 def _grown(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> float:
     """By how much a tally has grown; one that is smaller is that of another life."""
     grown = float(now.get(key, 0.0)) - float(before.get(key, 0.0))
@@ -110,5 +118,6 @@ KIND = FaultKind(
     Parameters=Parameters,
     needs=lambda parameters: NEEDS[parameters["mode"]],
     inject=inject,
+    again=_again,
     refuses=needs_learning,
 )

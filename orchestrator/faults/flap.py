@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from math import floor
 
 from pydantic import model_validator
 
@@ -26,8 +27,19 @@ class Parameters(FaultParameters):
 
 async def inject(fault: PlannedFault, world: World) -> Injected:
     """Evidence: links read back as down; at the heal, how often, and how many packets met a link that was down."""
+    return await _flap(fault, world, world.substrate.now())
+
+
+async def _again(fault: PlannedFault, world: World) -> Injected:
+    """Where it would be in its cycle: links that should be up go up as soon as time goes on."""
+    now_s, every_s = world.substrate.now(), float(fault.parameters["every"])
+    since_s = now_s if fault.at_s is None else fault.at_s
+    return await _flap(fault, world, since_s + floor((now_s - since_s) / every_s) * every_s)
+
+
+async def _flap(fault: PlannedFault, world: World, began: float) -> Injected:
+    """From the begin of a cycle on."""
     every_s, down_s = float(fault.parameters["every"]), float(fault.parameters["down"])
-    began = world.substrate.now()
     before = await links.dropped(world, fault.links, "down")
     evidence = await links.hold(world, fault.index, fault.links, None)
     cycles = 1
@@ -60,4 +72,5 @@ KIND = FaultKind(
     Parameters=Parameters,
     needs=lambda _: frozenset({"shape"}),
     inject=inject,
+    again=_again,
 )

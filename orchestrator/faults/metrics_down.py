@@ -43,5 +43,6 @@ KIND = FaultKind(
     Parameters=Parameters,
     needs=lambda _: frozenset({"order"}),
     inject=inject,
+    forgets="which records its nodes had kept back, or lost, until then",
     refuses=needs_learning,
 )

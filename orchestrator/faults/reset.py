@@ -7,7 +7,7 @@ What was under way is lost, both ends see an error at once, and whose turn it is
 from collections.abc import Mapping
 
 from orchestrator.faults import orders
-from orchestrator.faults.base import FaultKind, Injected, NoParameters, World, needs_learning
+from orchestrator.faults.base import FaultKind, Injected, NoParameters, World, needs_learning, over_at_once
 from orchestrator.plan import PlannedFault
 
 
@@ -51,5 +51,6 @@ KIND = FaultKind(
     Parameters=NoParameters,
     needs=lambda _: frozenset({"order"}),
     inject=inject,
+    again=over_at_once,
     refuses=needs_learning,
 )

@@ -6,7 +6,7 @@ instant: `for` only says when it is looked at what has become of it.
 """
 
 from orchestrator.faults import links, orders
-from orchestrator.faults.base import FaultKind, Injected, NoParameters, World, needs_learning
+from orchestrator.faults.base import FaultKind, Injected, NoParameters, World, needs_learning, over_at_once
 from orchestrator.faults.cutting import cut, mend
 from orchestrator.faults.reset import connected_again, reconnects, tell_ended
 from orchestrator.plan import PlannedFault
@@ -49,5 +49,6 @@ KIND = FaultKind(
     Parameters=NoParameters,
     needs=lambda _: frozenset({"order", "block"}),
     inject=inject,
+    again=over_at_once,
     refuses=needs_learning,
 )

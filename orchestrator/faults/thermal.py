@@ -175,4 +175,5 @@ KIND = FaultKind(
     Parameters=Parameters,
     needs=lambda _: frozenset({"cpu"}),
     inject=inject,
+    forgets="how warm its devices were: each begins anew at the ambient temperature",
 )

@@ -23,15 +23,22 @@ class Watch:
 
     def add(self, node: str | None, record: Record) -> None:
         """One more record."""
-        value = record.value
         if record.metric in TALLIED:
-            self._tallies[record.metric, frozenset({"node": node or "", **record.labels}.items())] += value
-        if METRICS[record.metric].kind == "counter":
-            value = self._total[record.metric] = self._total.get(record.metric, 0.0) + value
+            self._tallies[record.metric, frozenset({"node": node or "", **record.labels}.items())] += record.value
         for condition, future in self._waiting:
-            if condition.metric == record.metric and _within(condition, value) and not future.done():
-                whose = "" if METRICS[record.metric].kind == "counter" or node is None else f" of {node}"
-                future.set_result(f"{record.metric}{whose} was {value:g}")
+            if not future.done() and (seen := self.meets(condition, node, record)) is not None:
+                future.set_result(seen)
+        if METRICS[record.metric].kind == "counter":
+            self._total[record.metric] = self._total.get(record.metric, 0.0) + record.value
+
+    def meets(self, condition: Condition, node: str | None, record: Record) -> str | None:
+        """What is seen where one more record, not added yet, meets a condition; None: it does not."""
+        is_counter = METRICS[record.metric].kind == "counter"
+        value = record.value + (self._total.get(record.metric, 0.0) if is_counter else 0.0)
+        if condition.metric != record.metric or not _within(condition, value):
+            return None
+        whose = "" if is_counter or node is None else f" of {node}"
+        return f"{record.metric}{whose} was {value:g}"
 
     def total(self, metric: str, **labels: str) -> float:
         """Sum of a counter so far, of the records with these labels; `node` is who wrote them."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import dropwhile
 
 from orchestrator.plan import Plan
 from orchestrator.simulation.network import Network, Train
@@ -37,10 +38,10 @@ class Background:
         self._sent: Counter[str] = Counter()
         self._received: Counter[str] = Counter()
 
-    def begin(self) -> None:
-        """The run begins now."""
+    def begin(self, at_s: float = 0.0) -> None:
+        """It is this second of the run now; what was due before is not sent."""
         for flow in self._flows:
-            self._await((flow, packets(flow)))
+            self._await((flow, dropwhile(lambda packet: packet[0] < at_s, packets(flow))))
 
     def bytes_by_node(self) -> dict[str, tuple[int, int]]:
         """IP bytes sent and received so far."""

@@ -112,9 +112,9 @@ class Network:
         self._traffic = {node.name: Traffic() for node in plan.nodes}
         self._blocked: frozenset[tuple[str, str]] = frozenset()
 
-    def begin(self) -> None:
-        """The run begins now: traces start, bins are counted from here."""
-        self.epoch_s = self.loop.now
+    def begin(self, at_s: float = 0.0) -> None:
+        """It is this second of the run now: traces start at its beginning, and bins are counted from there."""
+        self.epoch_s = self.loop.now - at_s
         for link in self._links.values():
             link.begin(self.epoch_s)
 

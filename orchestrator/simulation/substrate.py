@@ -9,7 +9,7 @@ import asyncio
 import gc
 import json
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -87,6 +87,8 @@ class Simulation:
         self._directory = directory
         self._placed = {node.name: _Placed(node) for node in plan.nodes}
         self._begun = False
+        self._from_s = 0.0
+        self._goes = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -111,11 +113,13 @@ class Simulation:
         gc.set_threshold(*self._collection)
 
     def now(self) -> float:
-        """Virtual seconds since `begin`; before it, 0."""
-        return self._loop.time() - self._network.epoch_s if self._begun else 0.0
+        """Virtual seconds of the run; until time goes on, those at which it begins."""
+        return self._loop.time() - self._network.epoch_s if self._begun else self._from_s
 
     async def sleep_until(self, t: float) -> None:
         """Wait until `now()` is t."""
+        if not self._begun:
+            await self._goes.wait()
         await asyncio.sleep(max(0.0, t - self.now()))
 
     async def start(self, node: PlannedNode) -> None:
@@ -143,11 +147,15 @@ class Simulation:
         if self._begun:
             self._set_to_work(placed)
 
-    async def begin(self) -> None:
-        """All nodes set to work, at virtual time 0."""
+    async def begin(self, at_s: float = 0.0, first: Callable[[], Awaitable[Any]] | None = None) -> None:
+        """All nodes set to work, at this virtual time."""
+        self._from_s = at_s
+        if first is not None:
+            await first()
         self._begun = True
-        self._network.begin()
-        self._background.begin()
+        self._network.begin(at_s)
+        self._background.begin(at_s)
+        self._goes.set()
         for placed in self._placed.values():
             if placed.present is not None:
                 self._set_to_work(placed)

@@ -210,7 +210,7 @@ SUBSTRATES: dict[str, SubstrateKind] = {
         "docker",
         "as mininet, every node in a container (make image)",
         real_time=True,
-        can=ALL_FAULTS | LIMITS | {"ask", "scrape", "slow_down", "traffic"},
+        can=ALL_FAULTS | LIMITS | {"ask", "resume", "scrape", "slow_down", "traffic"},
         missing=_docker_missing,
         event_loop=asyncio.new_event_loop,
         build=_build_docker,
@@ -227,7 +227,7 @@ SUBSTRATES: dict[str, SubstrateKind] = {
         "mininet",
         "real processes and real packets in network namespaces on this machine",
         real_time=True,
-        can=ALL_FAULTS | LIMITS | {"supersede", "ask", "programs", "scrape", "slow_down", "traffic"},
+        can=ALL_FAULTS | LIMITS | {"supersede", "ask", "programs", "resume", "scrape", "slow_down", "traffic"},
         missing=_mininet_missing,
         event_loop=asyncio.new_event_loop,
         build=_build_mininet,
@@ -255,9 +255,13 @@ SUBSTRATES: dict[str, SubstrateKind] = {
         missing=_ssh_missing,
         event_loop=asyncio.new_event_loop,
         build=_build_ssh,
-        why_not=dict.fromkeys(
-            ("memory", "pids"), "a node on a board has no control group of its own; use --substrate mininet or docker"
-        ),
+        why_not={
+            **dict.fromkeys(
+                ("memory", "pids"),
+                "a node on a board has no control group of its own; use --substrate mininet or docker",
+            ),
+            "resume": "a board removes what its nodes had saved as soon as the orchestrator is gone",
+        },
         refuses=_ssh_refuses,
         why_no_programs="they are started as processes of this machine, and what is installed on a board is unknown",
         warns=_ssh_warns,

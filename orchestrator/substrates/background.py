@@ -36,10 +36,10 @@ class BackgroundTraffic:
         if name in self._ends:
             await self._player.ask({"do": "attach", "nodes": self._nodes({name: pid})})
 
-    async def epoch(self, monotonic_s: float) -> None:
-        """The run begins at this instant."""
+    async def epoch(self, monotonic_s: float, from_s: float = 0.0) -> None:
+        """The run begins at this instant; what was due before `from_s` of it is not sent."""
         if self._flows:
-            await self._player.ask({"do": "epoch", "monotonic": monotonic_s})
+            await self._player.ask({"do": "epoch", "monotonic": monotonic_s, "from_s": from_s})
 
     async def bytes_by_node(self) -> dict[str, tuple[int, int]]:
         """IP bytes sent and received so far."""

@@ -4,7 +4,7 @@ A fault asks for abilities (`can`), never for a substrate's name. Every lever re
 read back, and returns what it read: that is the fault's evidence.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,8 +92,12 @@ class Substrate(Protocol):
     async def start(self, node: PlannedNode) -> None:
         """Start (or start again) a node; returns when it is ready. Once the run has begun it also begins at once."""
 
-    async def begin(self) -> None:
-        """The run begins: `now()` is 0 and every node that was started sets to work."""
+    async def begin(self, at_s: float = 0.0, first: Callable[[], Awaitable[Any]] | None = None) -> None:
+        """The run begins: `now()` is 0 and every node that was started sets to work.
+
+        One that was killed goes on (ability `resume`): `now()` is `at_s`, which it has been since this was called, and
+        time goes on from there when `first` has come to its end.
+        """
 
     async def ask(self, node: PlannedNode, command: dict[str, Any]) -> dict[str, Any]:
         """Send a ready node a command and wait for its answer.

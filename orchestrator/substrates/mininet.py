@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -80,6 +80,8 @@ class MininetSubstrate:
         self._output: Output = asyncio.Queue()
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._begun_at: float | None = None
+        self._from_s = 0.0  # when in the run it began: later than 0 where it goes on with one that was killed
+        self._goes = asyncio.Event()
         self._facts: dict[str, Any] = {}
 
     async def __aenter__(self) -> Self:
@@ -111,11 +113,14 @@ class MininetSubstrate:
             self._output.put_nowait(None)
 
     def now(self) -> float:
-        """Seconds of the run since `begin`; before it, 0."""
-        return 0.0 if self._begun_at is None else (time.monotonic() - self._begun_at) / self._slow_down
+        """Seconds of the run; until time goes on, those at which it began."""
+        if self._begun_at is None:
+            return self._from_s
+        return max(self._from_s, (time.monotonic() - self._begun_at) / self._slow_down)
 
     async def sleep_until(self, t: float) -> None:
         """Wait until `now()` is t."""
+        await self._goes.wait()
         await asyncio.sleep(max(0.0, t - self.now()) * self._slow_down)
 
     async def start(self, node: PlannedNode) -> None:
@@ -142,8 +147,12 @@ class MininetSubstrate:
             placed.begin()
             self._set_to_work(placed)
 
-    async def begin(self) -> None:
-        """Give every node its CPU share and the instant at which all set to work."""
+    async def begin(self, at_s: float = 0.0, first: Callable[[], Awaitable[Any]] | None = None) -> None:
+        """Give every node its CPU share and the instant at which all set to work.
+
+        Of a run that goes on, the instant at which it would have begun: clocks, links and traffic need no more.
+        """
+        self._from_s = at_s
         for placed in self._placed.values():
             if placed.node.workload is not None:
                 placed.share = placed.node.workload.share
@@ -152,12 +161,18 @@ class MininetSubstrate:
         await prepare(self._placed.values())
         for placed in self._placed.values():
             placed.begin()
-        self._begun_at = time.monotonic() + 0.05 + 0.001 * len(self._placed)
-        await self._network.epoch(self._begun_at)
-        await self._background.epoch(self._begun_at)
+        if first is not None:
+            await first()
+        goes_at = time.monotonic() + 0.05 + 0.001 * len(self._placed)
+        self._begun_at = begun_at = goes_at - at_s * self._slow_down
+        await self._network.epoch(begun_at)
+        await self._background.epoch(begun_at, at_s)
+        self._goes.set()
+        if at_s > 0.0:  # a node sets to work at once where its run has begun before
+            await asyncio.sleep(goes_at - time.monotonic())
         for placed in self._placed.values():
             self._set_to_work(placed)
-        await asyncio.sleep(self._begun_at - time.monotonic())
+        await asyncio.sleep(goes_at - time.monotonic())
 
     def _set_to_work(self, placed: Placed) -> None:
         placed.bound()
@@ -296,7 +311,7 @@ class MininetSubstrate:
 
     async def fidelity(self) -> list[Check]:
         """What the network watched of itself; how long nodes waited for a CPU beyond their share."""
-        lasted_s = self.now()
+        lasted_s = self.now() - self._from_s
         waiting = [placed.waiting(lasted_s) for placed in self._placed.values()]
         return [*await self._network.fidelity(), *await self._background.fidelity(), *waiting]
 

@@ -137,8 +137,10 @@ class SshSubstrate(NobodySuperseded):
             if self._begun_at is not None:
                 self._set_to_work(placed)
 
-    async def begin(self) -> None:
-        """Tell every node at which instant of its own clock to set to work."""
+    async def begin(self, at_s: float = 0.0, first: Callable[[], Awaitable[Any]] | None = None) -> None:
+        """Tell every node at which instant of its own clock to set to work. No run goes on here; not in `can`."""
+        if at_s or first is not None:
+            raise RunBrokeError("ssh: a run on boards cannot be gone on with; not in `can`")
         for placed in self._placed.values():
             if placed.process is not None and not placed.own_speed:
                 calibration = self._calibrations[placed.station.board.name]

@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from node_image.records import METRICS, Record
 from orchestrator.plan import Plan, PlannedNode
 from orchestrator.rundir import RunDirectory
+from orchestrator.so_far import SoFar, closed, together
 from orchestrator.substrates.base import LinkCount, NodeExit, NodeLine, NodeUse, Substrate
 from orchestrator.telemetry.energy import device_energy
 from orchestrator.terminal import RunState
@@ -38,9 +39,14 @@ class _Node:
 
 
 class Collector:
-    """Turns lines, exits and counters into records. One a run; also knows the run's present state."""
+    """Turns lines, exits and counters into records. One a run; also knows the run's present state.
 
-    def __init__(self, plan: Plan, directory: RunDirectory, views: Sequence[View], event: Event) -> None:
+    `counted`: what the links had counted in former lives of a run that was killed.
+    """
+
+    def __init__(
+        self, plan: Plan, directory: RunDirectory, views: Sequence[View], event: Event, counted: SoFar | None = None
+    ) -> None:
         self._plan = plan
         self._directory = directory
         self._views = views
@@ -48,14 +54,29 @@ class Collector:
         self._nodes = {node.name: _Node(node) for node in plan.nodes}
         self._awaited = ending(plan)
         self._ends_itself = bool(self._awaited)
-        self._links: dict[str, LinkCount] = {}
+        self._links: dict[str, LinkCount] = {} if counted is None else dict(counted.links)
+        self._before = {name: closed(count) for name, count in self._links.items()}
         self._accuracy: dict[str, float] = {}
         self._payload_bytes = 0.0
-        self._wire_bytes = 0.0
+        self._wire_bytes = self._wire_before = 0.0
         self._joules: float | None = None
+        self._joules_before: float | None = None
         self._round: int | None = None
         self.died: list[NodeExit] = []
         self.bad_lines = 0
+
+    def remember(self, records: Iterable[tuple[str | None, Record]], lived: Iterable[str], at_s: float) -> None:
+        """Know what was recorded in former lives of the run, and that those who lived were killed with it."""
+        for name, record in records:
+            self._note(name, record)
+            if record.metric == "sent_wire_bytes":
+                self._wire_before += record.value
+            elif record.metric == "energy_joules" and record.meter is None:
+                self._joules_before = (self._joules_before or 0.0) + record.value
+            for view in self._views:
+                view.add(name, record)
+        for name in lived:
+            self._own(Record(at_s, "node_up", 0.0, {"node": name}))
 
     def up(self, name: str, t: float) -> None:
         """A node runs from now on."""
@@ -118,12 +139,12 @@ class Collector:
         """The links' counters as they were when read last."""
         return self._links
 
-    async def sample(self, substrate: Substrate) -> None:
-        """Read the substrate's counters and write down what has grown since the last time."""
-        t = substrate.now()
+    async def sample(self, substrate: Substrate) -> float:
+        """Read the substrate's counters and write down what has grown since the last time; the time of the records."""
+        t = round(substrate.now(), 6)
         others = await substrate.background()  # before the traffic that it is part of
         links, traffic, uses = await substrate.links(), await substrate.traffic(), await substrate.uses()
-        self._sample_links(t, links)
+        self._sample_links(t, {name: self._total(name, count) for name, count in links.items()})
         wire = 0.0
         joules: dict[str, float] = {}
         for name, node in self._nodes.items():
@@ -143,8 +164,13 @@ class Collector:
                 for component, value in energy.items():
                     joules[f"{name} {component}"] = value
                     self._grow(t, node, "energy_joules", value, component=component, source="model")
-        self._wire_bytes = wire
-        self._joules = sum(joules.values()) if joules else None
+        self._wire_bytes = self._wire_before + wire
+        if joules or self._joules_before is not None:
+            self._joules = (self._joules_before or 0.0) + sum(joules.values())
+        return t
+
+    def _total(self, name: str, now: LinkCount) -> LinkCount:
+        return together(self._before[name], now) if name in self._before else now
 
     def _sample_links(self, t: float, links: dict[str, LinkCount]) -> None:
         empty = LinkCount(0, 0, 0, 0, {})
@@ -185,7 +211,11 @@ class Collector:
         self._directory.record_line(line.strip(), name)
         for view in self._views:
             view.add(name, record)
-        if record.metric == "test_accuracy":
+        self._note(name, record)
+
+    def _note(self, name: str | None, record: Record) -> None:
+        """For the display."""
+        if record.metric == "test_accuracy" and name is not None:
             self._accuracy[name] = record.value
         elif record.metric == "sent_payload_bytes":
             self._payload_bytes += record.value

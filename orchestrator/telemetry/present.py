@@ -60,10 +60,12 @@ class Present:
         self.table.set("edgebed_events", 1.0, event=event)
         about = {"fault": str(details.get("fault", "")), "kind": str(details.get("kind", ""))}
         self.table.set("edgebed_event_timestamp_seconds", at_unix_s, event=event, **about)
-        if event in ("run_began", "run_ended"):
-            self.table.set("edgebed_run_active", float(event == "run_began"))
+        if event in ("run_began", "run_resumed", "run_ended"):
+            self.table.set("edgebed_run_active", float(event != "run_ended"))
         elif event == "fault_injected":
             self.table.set("edgebed_failures_injected", 1.0, kind=about["kind"])
+            self._fault(details, about, 1.0)
+        elif event == "fault_resumed":
             self._fault(details, about, 1.0)
         elif event == "fault_healed":
             self._fault(details, about, 0.0)

@@ -5,7 +5,7 @@ lines, as the fabric does (links/servant.py):
 
     open      flows [Flow], nodes [{name, pid, address}]: `pid` of a process in the node's namespace
     attach    nodes: those that came back in a new namespace
-    epoch     monotonic: the instant at which the run begins
+    epoch     monotonic: the instant at which the run begins; from_s: what is due before this second of it is not sent
     counters  answered with `flows`: for each in turn packets and bytes sent, the same received, packets not sent
     lateness  how late packets left, since the epoch
 
@@ -25,6 +25,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import dropwhile
 from time import monotonic
 from typing import Any
 
@@ -142,7 +143,8 @@ class Player:
         self._late = LatenessHistogram()
         self._due = []
         for flow in self._flows:
-            self._await(flow.index, packets(flow))
+            ahead = dropwhile(lambda packet: packet[0] < request["from_s"], packets(flow))
+            self._await(flow.index, ahead)
         return {"flows": len(self._flows)}
 
     def _counters(self, _: Answer) -> Answer:

@@ -7,7 +7,7 @@ from orchestrator.faults.battery import LOOK_S, capacity_joules
 from orchestrator.faults.schedule import FaultReport
 from orchestrator.plan import PlannedFault
 from orchestrator.verify.history import Event, History
-from orchestrator.verify.log import BEGAN
+from orchestrator.verify.log import BEGAN, RESUMED
 from orchestrator.verify.spells import Spell, active, left_dead, lives_in
 
 ENERGY_SLACK, REAL_ENERGY_SLACK = 1e-6, 0.1  # of a battery's joules; real samples are not of one instant
@@ -66,7 +66,7 @@ def _overdrawn(history: History, fault: FaultReport, planned: PlannedFault, name
     ]
     lasts_s = full / asked["charge"] if asked["charge"] is not None else asked["recharge"]
     for turn in turns:
-        charge = full * asked["charged"] if turn.name == BEGAN else full
+        charge = full * asked["charged"] if turn.name in (BEGAN, RESUMED) else full
         until_s = min([t for t in empty if t > turn.t] + [spell.until_s, inf if ended_s is None else ended_s])
         least, _ = _spent_between(history, name, turn.t, until_s)
         if least > OVERDRAWN * charge + 2 * LOOK_S * sum(powers):
@@ -75,14 +75,15 @@ def _overdrawn(history: History, fault: FaultReport, planned: PlannedFault, name
         if stays_empty and lasts_s is not None and until_s + lasts_s + LATE_S < min(spell.until_s, ended_s or inf):
             yield f"was empty at {until_s:g} s and never charged, and that takes {lasts_s:g} s"
         was_s = max((t for t in empty if t <= turn.t), default=None)
-        by_itself = turn.name != BEGAN and turn.t < spell.until_s - history.tolerance_s
+        by_itself = turn.name not in (BEGAN, RESUMED) and turn.t < spell.until_s - history.tolerance_s
         if by_itself and was_s is not None and (lasts_s is None or turn.t - was_s < lasts_s - slack_s):
             yield f"was charged {turn.t - was_s:g} s after it was empty"
 
 
 def _turns(history: History, fault: int, node: str) -> list[Event]:
-    """Since when the battery of a node has had a charge: the fault's beginning, and each time that it was charged."""
-    mine = [each for each in history.named("battery_charged", BEGAN) if each.details["fault"] == fault]
+    """Since when the battery of a node has had a charge: the fault's beginning (again where a killed run went
+    on), and each time that it was charged."""
+    mine = [each for each in history.named("battery_charged", BEGAN, RESUMED) if each.details["fault"] == fault]
     return [each for each in mine if each.details.get("node", node) == node]
 
 

@@ -6,7 +6,7 @@ from math import inf
 from node_image.handshake import KIND as HELLO
 from orchestrator.verify.checked import Checked, judged
 from orchestrator.verify.history import History
-from orchestrator.verify.spells import active, links_down, lives
+from orchestrator.verify.spells import Spell, active, links_down, lives
 
 ID = "G9"
 PATIENCE = 3.0  # so many times as long as the faults lasted, a node may take to be back (back-offs double)
@@ -19,6 +19,7 @@ def check(history: History) -> Checked:
     if history.ended_s is None:
         return judged(ID, "", (), ["the run did not come to its end"])
     spells = [spell for fault in history.faults if (spell := active(fault)) is not None]
+    spells += [Spell(event.t, event.t) for event in history.named("run_resumed")]  # a disturbance like any other
     began_s = min((spell.from_s for spell in spells), default=0.0)
     healed_s = max((spell.until_s for spell in spells), default=0.0)
     patience_s = max(LEAST_PATIENCE_S, PATIENCE * (healed_s - began_s))

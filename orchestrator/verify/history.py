@@ -82,6 +82,8 @@ class History:
                 until_s = inf if fault.healed_at_s is None else fault.healed_at_s
                 died = [e for e in self.named("node_exited") if fault.injected_at_s <= e.t <= until_s]
                 lost |= {str(event.details["node"]) for event in died} & set(fault.nodes)
+                killed = [e for e in self.named("run_resumed") if fault.injected_at_s <= e.t <= until_s]
+                lost |= {str(node) for event in killed for node in event.details["nodes"]} & set(fault.nodes)
         return frozenset(lost)
 
     @cached_property
@@ -111,7 +113,10 @@ def read_history(directory: Path) -> History:
         plan = plan_from_json((directory / "plan.json").read_text(encoding="utf-8"))
         result = _json(directory / "result.json")
         if result is None:
-            raise UsageError(f"{directory} has no result.json: the run lives still, or was killed")
+            raise UsageError(
+                f"{directory} has no result.json: the run lives still, or was killed; to go on with it: "
+                f"edgebed run --resume {directory}"
+            )
         faults = [FaultReport(**_tuples(each)) for each in result["faults"]]
         is_virtual = result["substrate"] == "simulation"
         return gather(directory, plan, read_run(plan, directory), faults, result["summary"], is_virtual=is_virtual)

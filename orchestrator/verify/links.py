@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from orchestrator.substrates.base import LinkCount
 from orchestrator.verify.checked import Checked, judged, unknown
 from orchestrator.verify.history import History
+from orchestrator.verify.spells import uncounted
 
 ID = "I1"
 Links = Mapping[str, LinkCount]
@@ -24,6 +25,10 @@ def check(history: History) -> Checked:
         f"{name}: this shaper cannot tell the bytes of what it dropped"
         for name, count in links.items()
         if count.dropped_bytes is None and count.dropped
+    ]
+    unsure += [
+        f"what went over links after {spell.from_s:g} s, until the run was killed at {spell.until_s:g} s, nobody knows"
+        for spell in uncounted(history)
     ]
     offered = sum(count.offered_bytes for count in links.values())
     return judged(ID, f"{len(links)} links, {offered} bytes offered", broken, unsure)

@@ -11,7 +11,7 @@ from orchestrator.verify.spells import active
 
 ID = "I10"
 REAL_LATENESS_S = 2.0  # of a fault, on a busy machine
-BEGAN, HEALED = "fault_injected", "fault_healed"
+BEGAN, RESUMED, HEALED = "fault_injected", "fault_resumed", "fault_healed"
 FAILED = ("fault_failed", "fault_not_healed")
 
 
@@ -44,9 +44,10 @@ def _out_of_time(history: History) -> Iterator[str]:
 def _without_cause(history: History) -> Iterator[str]:
     """Nodes start at the beginning and after a fault, and end by a fault, at the end of the run, or by themselves."""
     began = next((event.t for event in history.named("run_began")), inf)
+    resumed = {event.t for event in history.named("run_resumed")}  # time stands still until all nodes are ready
     ended = history.ended_s
     for event in history.named("node_ready", "node_exited"):
-        if event.name == "node_ready" and event.t <= began:
+        if event.name == "node_ready" and (event.t <= began or event.t in resumed):
             continue
         if event.name == "node_exited" and (
             not event.details["asked"] or (ended is not None and event.t >= ended - history.tolerance_s)
@@ -68,7 +69,7 @@ def _fault_of(history: History, event: Event) -> bool:
 def _unpaired(history: History) -> Iterator[str]:
     acting: set[int] = set()
     known = {fault.index for fault in history.plan.faults}
-    for event in history.named(BEGAN, HEALED, *FAILED):
+    for event in history.named(BEGAN, RESUMED, HEALED, *FAILED):
         fault = int(event.details["fault"])
         if fault not in known:
             yield f"fault {fault} is not in the plan"
@@ -76,9 +77,11 @@ def _unpaired(history: History) -> Iterator[str]:
             if fault in acting:
                 yield f"fault {fault} began twice, at {event.t:g} s the second time"
             acting.add(fault)
+        elif event.name == RESUMED and fault not in acting:
+            yield f"fault {fault} acted again at {event.t:g} s, and had not acted before"
         elif event.name == HEALED and fault not in acting:
             yield f"fault {fault} ended at {event.t:g} s, and had not begun"
-        if event.name != BEGAN:
+        if event.name not in (BEGAN, RESUMED):
             acting.discard(fault)
     if history.ended_s is not None:
         yield from (f"fault {fault} began and never ended" for fault in sorted(acting))

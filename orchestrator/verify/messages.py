@@ -9,7 +9,7 @@ from node_image.handshake import KIND as HELLO
 from node_image.records import METRICS, Record
 from orchestrator.verify.checked import Checked, judged
 from orchestrator.verify.history import History
-from orchestrator.verify.spells import dead
+from orchestrator.verify.spells import dead, killed_with_run
 
 ID = "I2"
 TOLD_TO_END = (128 + 15, -15)  # exit statuses after SIGTERM, of a process and of a container
@@ -56,7 +56,7 @@ def _killed(history: History) -> set[str]:
         for event in history.named("node_exited")
         if event.details["returncode"] not in (0, *TOLD_TO_END)
     }
-    return {name for name, spells in dead(history).items() if spells} & suddenly
+    return ({name for name, spells in dead(history).items() if spells} & suddenly) | killed_with_run(history)
 
 
 def _sums(history: History, metric: str) -> Counter[tuple[str, str, str]]:

@@ -11,7 +11,7 @@ from orchestrator.links.routes import Routes
 from orchestrator.plan import DirectedLink
 from orchestrator.verify.checked import Checked, judged
 from orchestrator.verify.history import History
-from orchestrator.verify.spells import Spell, blocked, dead, frozen, links_down, lives
+from orchestrator.verify.spells import Spell, blocked, dead, frozen, links_down, lives, uncounted
 
 TRACE_LULL_S = 10.0  # for which a link that plays a trace may let nothing through
 JITTERS = 6.0  # standard deviations that a packet may be late by
@@ -98,6 +98,15 @@ def _said_in(history: History, name: str, spells: Sequence[Spell], what: str) ->
                 )
 
 
+def _seen_s(history: History, life: Spell, ended_s: float) -> float:
+    """For how long somebody counted what a node spent in a life."""
+    until_s, unseen_s, since_s = min(life.until_s, ended_s), 0.0, life.from_s
+    for spell in sorted(uncounted(history), key=lambda each: each.from_s):
+        unseen_s += max(0.0, min(until_s, spell.until_s) - max(since_s, spell.from_s))
+        since_s = max(since_s, spell.until_s)  # of two that overlap the second counts from where the first ended
+    return max(0.0, until_s - life.from_s - unseen_s)
+
+
 def _misspent(history: History) -> Iterator[str]:
     """What is wrong with the modelled joules."""
     spent: dict[tuple[str, str], float] = defaultdict(float)
@@ -116,7 +125,7 @@ def _misspent(history: History) -> Iterator[str]:
     for node in history.plan.nodes:
         profile = node.profile
         if spent and profile.power is not None and ended_s is not None:
-            on_s = sum(max(0.0, min(life.until_s, ended_s) - life.from_s) for life in living.get(node.name, ()))
+            on_s = sum(_seen_s(history, life, ended_s) for life in living.get(node.name, ()))
             base_j, slack_j = profile.power.base_w * on_s, profile.power.base_w * 2 * history.tolerance_s
             if not isclose(base_j, spent[node.name, "base"], rel_tol=ENERGY_TOLERANCE, abs_tol=slack_j):
                 yield f"{node.name} was on for {on_s:g} s, {base_j:g} J, and has spent {spent[node.name, 'base']:g} J"

@@ -41,15 +41,36 @@ def active(fault: FaultReport) -> Spell | None:
 
 
 def lives(history: History) -> dict[str, list[Spell]]:
-    """The lives of every node: from its start to its exit."""
+    """The lives of every node: from its start to its exit, or to when its run was killed, and all nodes with it."""
     found: dict[str, list[Spell]] = defaultdict(list)
-    for event in history.named("node_started", "node_exited"):
+    for event in history.named("node_started", "node_exited", "run_resumed"):
+        if event.name == "run_resumed":
+            for name, ended in found.items():
+                found[name] = _ended(ended, event.t)
+            continue
         spells = found[str(event.details["node"])]
         if event.name == "node_started":
             spells.append(Spell(event.t, inf))
-        elif spells and spells[-1].until_s == inf:
-            spells[-1] = Spell(spells[-1].from_s, event.t)
+        else:
+            spells[:] = _ended(spells, event.t)
     return found
+
+
+def _ended(spells: list[Spell], t: float) -> list[Spell]:
+    """The same, of which the last ends now, if it has not before."""
+    if not spells or spells[-1].until_s < inf:
+        return spells
+    return [*spells[:-1], Spell(spells[-1].from_s, t)]
+
+
+def killed_with_run(history: History) -> set[str]:
+    """Nodes that lived when the run was killed: their last records are lost, and what they did not yet say."""
+    return {str(name) for event in history.named("run_resumed") for name in event.details["nodes"]}
+
+
+def uncounted(history: History) -> list[Spell]:
+    """When nobody counted: from the last sample of counters before the run was killed to when it went on."""
+    return [Spell(float(event.details["counted_until_s"]), event.t) for event in history.named("run_resumed")]
 
 
 def dead(history: History) -> dict[str, list[Spell]]:
@@ -137,7 +158,11 @@ def blocked(history: History) -> list[tuple[Spell, frozenset[tuple[str, str]]]]:
 def links_down(history: History) -> dict[str, list[Spell]]:
     """When each directed link was down, as it was set and read back."""
     found: dict[str, list[Spell]] = defaultdict(list)
-    for event in history.named("links_shaped"):
+    for event in history.named("links_shaped", "run_resumed"):
+        if event.name == "run_resumed":  # all links are made anew, and up
+            for name, ended in found.items():
+                found[name] = _ended(ended, event.t)
+            continue
         for link, state in event.details["links"].items():
             spells = found[link]
             is_down = bool(spells) and spells[-1].until_s == inf

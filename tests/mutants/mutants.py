@@ -165,8 +165,8 @@ def loses_an_event(right: Any) -> Any:
 
 
 def a_second_late(right: Any) -> Any:
-    async def due(fault: Any, world: Any) -> Any:
-        found = await right(fault, world)
+    async def due(fault: Any, world: Any, *rest: Any) -> Any:
+        found = await right(fault, world, *rest)
         await world.substrate.sleep_until(world.substrate.now() + 1.0)
         return found
 

@@ -8,7 +8,7 @@ told twice shows the same.
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from node_image.records import Record
@@ -80,6 +80,11 @@ class Picture:
             self._change(t, str(raw["node"]), EVENT_STATES[event])
         elif event == "node_exited":
             self._change(t, str(raw["node"]), "stopped" if raw.get("asked") else "died")
+        elif event == "run_resumed":  # it was killed: who lived died, and all is made anew, links as they were laid
+            for name in raw["nodes"]:
+                self._change(t, str(name), "died")
+            for name in sorted(set(self._shut())):
+                self._change(t, name, "open")
         elif event == "links_shaped":
             for link, shape in raw["links"].items():
                 self._change(t, str(link), "open" if shape.get("up", True) else "shut")
@@ -171,6 +176,11 @@ class Picture:
         if first < len(self._log):
             told["log"] = {"from": first, "items": [line.to_json() for line in self._log[first:]]}
         return told
+
+    def _shut(self) -> Iterator[str]:
+        """Links that are shut now."""
+        last = {name: state for _, name, state in self._changes}
+        return (name for name, state in last.items() if state == "shut")
 
     def _change(self, t: float, name: str, state: str) -> None:
         if self._over and state != "died":

@@ -11,10 +11,15 @@ KNOWN = {"t", "event", "n"}
 FAULTS = {
     "fault_injected": "began",
     "fault_healed": "ended",
+    "fault_resumed": "acts again",
     "fault_failed": "could not begin",
     "fault_not_healed": "could not be ended",
 }
-RUN = {"run_began": "The run began.", "run_ended": "The run ended."}
+RUN = {
+    "run_began": "The run began.",
+    "run_resumed": "The run goes on: it was killed here.",
+    "run_ended": "The run ended.",
+}
 LINKS = {"links_out_of_range": "out of range", "links_in_range": "in range again"}
 NODES = {"node_ready": "is ready", "node_started": "started", "node_finished": "finished"}
 
