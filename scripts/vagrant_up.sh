@@ -112,7 +112,7 @@ inside() {
 
 # In there: with a box by hand, for want of a registry, and from then on as anywhere.
 as_user() {
-  local said=$SECONDS
+  local said
   vagrant box add --name "$EDGEBED_BOX" /box/edgebed.box
   rm /box/edgebed.box
   said=$SECONDS
@@ -120,9 +120,7 @@ as_user() {
   say "vagrant up took $((SECONDS - said)) s"
   vagrant ssh -c 'uname -r; nproc; sudo modprobe sch_netem && echo netem is there; cd edgebed && sudo .venv/bin/edgebed doctor' ||
     say "doctor finds something missing"
-  said=$SECONDS
-  vagrant ssh -c 'cd edgebed && sudo make scenario NAME=smoke SUBSTRATE=simulation'
-  say "the smoke scenario, simulated, took $((SECONDS - said)) s"
+  vagrant ssh -c 'cd edgebed && make plan NAME=smoke'
   vagrant destroy --force
 }
 
