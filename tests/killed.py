@@ -37,19 +37,38 @@ def start(folder: Path, *options: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([*argv, *options], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def kill_at_random(drawn: random.Random, folder: Path, options: Sequence[str], at_once: int, longest_s: float) -> int:
-    """Start some runs at once and kill each at a moment of its own; returns how many were still there to be killed."""
+def kill_at_random(
+    drawn: random.Random,
+    folder: Path,
+    options: Sequence[str],
+    at_once: int,
+    longest_s: float,
+    *,
+    last_has_nodes: bool = False,
+) -> int:
+    """Start some runs at once and kill each at a moment of its own; returns how many were still there to be killed.
+
+    `last_has_nodes`: the last of them not before its first node is ready, however busy the machine is.
+    """
     began = time.monotonic()
-    runs = [(drawn.uniform(0.0, longest_s), start(folder / str(number), *options)) for number in range(at_once)]
+    numbers = sorted((drawn.uniform(0.0, longest_s), number) for number in range(at_once))
+    runs = [(at_s, folder / str(number), start(folder / str(number), *options)) for at_s, number in numbers]
     killed = 0
-    for at_s, run in sorted(runs, key=lambda each: each[0]):
+    for turn, (at_s, place, run) in enumerate(runs, 1):
         try:
             run.wait(max(0.0, began + at_s - time.monotonic()))
         except subprocess.TimeoutExpired:
+            if last_has_nodes and turn == at_once:
+                until(lambda: run.poll() is not None or _has_nodes(place / "run"), lambda: "no node is ready yet")  # noqa: B023 - called at once
             run.send_signal(signal.SIGKILL)
             run.wait()
             killed += 1
     return killed
+
+
+def _has_nodes(directory: Path) -> bool:
+    events = directory / "events.jsonl"
+    return events.exists() and '"event": "node_ready"' in events.read_text()
 
 
 def until(so: Callable[[], bool], found: Callable[[], object]) -> None:

@@ -65,7 +65,7 @@ def test_killed_with_boards_they_leave_nothing_there_and_touch_nothing_of_others
         until(lambda: all(map(has_foreign_process, place.boards)), lambda: "no process of somebody else's")
         before = host_state(tmp_path)
         for batch in range(BATCHES):
-            killed += kill_at_random(drawn, tmp_path / str(batch), options, AT_ONCE, LONGEST_S)
+            killed += kill_at_random(drawn, tmp_path / str(batch), options, AT_ONCE, LONGEST_S, last_has_nodes=True)
             until(
                 lambda: host_state(tmp_path) == before and not any(map(left_on, place.boards)),
                 lambda: (host_state(tmp_path), [left_on(board) for board in place.boards]),

@@ -16,6 +16,7 @@ from tests.killed import kill_at_random, until
 
 AT_ONCE = 5
 BATCHES = max(1, min(int(os.environ.get("EDGEBED_SOAK", "5")), 100) // AT_ONCE)
+ON_DOCKER = ("--substrate", "docker")
 LONGEST_S = 15.0  # set-up, run and teardown of five at once on two cores
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.timeout(240 + 120 * BATCHES)]
@@ -34,7 +35,7 @@ def test_killed_with_containers_they_leave_none_and_touch_no_other(foreign: str,
     drawn, killed = random.Random(3), 0
     before = host_state(tmp_path)
     for batch in range(BATCHES):
-        killed += kill_at_random(drawn, tmp_path / str(batch), ("--substrate", "docker"), AT_ONCE, LONGEST_S)
+        killed += kill_at_random(drawn, tmp_path / str(batch), ON_DOCKER, AT_ONCE, LONGEST_S, last_has_nodes=True)
         until(lambda: host_state(tmp_path) == before, lambda: host_state(tmp_path))
         with client_of(engine_address()) as client:
             assert client.inspect_container(foreign)["State"]["Status"] == "created"
