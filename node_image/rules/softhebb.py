@@ -69,15 +69,14 @@ def learn(
 
     w, u = layer.weight.flatten(1), hebbian.without_bias(output, layer)
     a = hebbian.activity(u, params.kappa)
+    order = hebbian.order(a, frames, params.gamma) if params.eta_t and frames > 1 else None
+    s = hebbian.signed(a) if params.eta_h else None
+    together = iter(hebbian.coincidence(layer, inputs, *(each for each in (s, order) if each is not None)))
     change = torch.zeros_like(w)
-    if params.eta_h:
-        s = hebbian.signed(a)
-        f = hebbian.normalised(hebbian.coincidence(layer, inputs, s), u, w, s)
-        change += params.eta_h * hebbian.scaled(f)
-    if params.eta_t and frames > 1:
-        before, after = (hebbian.trace_of_frames(each, frames, params.gamma) for each in (inputs, a))
-        g = hebbian.coincidence(layer, before, a) - hebbian.coincidence(layer, inputs, after)
-        change += params.eta_t * hebbian.scaled(g)
+    if s is not None:
+        change += params.eta_h * hebbian.scaled(hebbian.normalised(next(together), u, w, s))
+    if order is not None:
+        change += params.eta_t * hebbian.scaled(next(together))
     new = w + hebbian.rate(w, params.eta_0) * change
     unsupervised.put(layer.weight, new.view_as(layer.weight), may)
 

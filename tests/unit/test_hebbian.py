@@ -239,12 +239,24 @@ def test_a_mixed_target_is_a_mixed_loss() -> None:
     [
         nn.Conv2d(2, 3, 5, padding=2, padding_mode="reflect"),
         nn.Conv2d(2, 3, (3, 2), stride=2, padding=1),
+        nn.Conv2d(2, 3, 7, padding=4),  # a filter sees 98 inputs, fewer than hebbian.FEW_INPUTS, and here
+        nn.Conv2d(2, 3, (7, 8), padding=4),  # more
         nn.Linear(6, 3),
     ],
 )
 def test_coincidences_are_sums_over_all_positions_of_what_each_unit_sees(layer: nn.Conv2d | nn.Linear) -> None:
     x = torch.randn(4, 6) if isinstance(layer, nn.Linear) else torch.randn(4, 2, 7, 8)
-    y = torch.randn_like(layer(x))
-    rows = y.flatten(2).transpose(1, 2).flatten(0, 1) if y.dim() == 4 else y
-    expected = rows.T @ hebbian.patches(x, layer).flatten(0, 1)
-    torch.testing.assert_close(hebbian.coincidence(layer, x, y), expected, atol=1e-4, rtol=1e-4)
+    activities = [torch.randn_like(layer(x)) for _ in range(2)]
+    found = hebbian.coincidence(layer, x, *activities)
+    for y, one in zip(activities, found, strict=True):
+        rows = y.flatten(2).transpose(1, 2).flatten(0, 1) if y.dim() == 4 else y
+        expected = rows.T @ hebbian.patches(x, layer).flatten(0, 1)
+        torch.testing.assert_close(one, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 0.9])
+def test_one_sum_over_inputs_in_time_is_stdps_two(gamma: float) -> None:
+    x, a = noise(3, 5, 4, 2), noise(3, 5, 4, 6, seed=1)  # clips, frames, positions, inputs or units
+    weighed = hebbian.order(a.flatten(0, 1), 5, gamma)
+    one = weighed.flatten(0, 1).T @ x.flatten(0, 2)
+    torch.testing.assert_close(one, hebbian.stdp(x, a, gamma), atol=1e-5, rtol=1e-5)
