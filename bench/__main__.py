@@ -14,6 +14,7 @@ ALL = (
     "goodput",
     "gossip",
     "live",
+    "plugins",
     "report",
     "rounds",
     "rules",

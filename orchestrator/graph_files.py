@@ -91,6 +91,8 @@ def read_matrix(text: str) -> tuple[list[Site], list[Cable]]:
         labels = [cell for cell in rows.pop(0) if cell]
     if rows and not all(_is_number(row[0]) or not row[0] for row in rows):
         own = [row.pop(0) for row in rows]
+        if labels is not None and len(labels) == len(own) + 1:
+            labels.pop(0)  # a word in the corner, which is no site's name
         labels = labels or own
     if labels is None:
         labels = [f"site-{number}" for number in range(1, len(rows) + 1)]

@@ -126,10 +126,11 @@ def test_the_templates_build_on_nothing_but_what_the_page_on_python_calls_stable
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", ["dataset.md", "tutorial.md"])
+@pytest.mark.parametrize("page", ["dataset.md", "topologies.md", "tutorial.md"])
 def test_every_command_of_a_page_does_what_the_page_shows(page: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGEBED_")}
     environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    (tmp_path / "docs").symlink_to(DOCS)  # the examples, by the path that they have in the project's folder
     shown = console.commands_of((DOCS / page).read_text(encoding="utf-8"))
     assert shown
     for command in shown:

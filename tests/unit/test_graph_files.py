@@ -86,7 +86,9 @@ def test_directed_edges_keep_their_own_values(tmp_path: Path) -> None:
     assert (cable.forward["delay_s"], cable.backward["delay_s"]) == (0.05, 0.009)
 
 
-@pytest.mark.parametrize("text", ["0,20,\n20,0,8\n,8,0\n", ",a,b,c\na,0,20,\nb,20,0,8\nc,,8,0\n"])
+@pytest.mark.parametrize(
+    "text", ["0,20,\n20,0,8\n,8,0\n", ",a,b,c\na,0,20,\nb,20,0,8\nc,,8,0\n", "ms,a,b,c\na,0,20,\nb,20,0,8\nc,,8,0\n"]
+)
 def test_a_matrix_halves_round_trip_times_and_leaves_empty_cells_unlinked(text: str) -> None:
     sites, cables = read_matrix(text)
     assert [(cable.a, cable.b, cable.forward["delay_s"]) for cable in cables] == [
