@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.contract.worlds import Ran, run_in
 
 NEVER_PER_S = 1e-9  # samples of a stream that brings none within the run
 WITH_OTHERS = {name: case for name, case in {**CASES, **VARIANTS}.items() if case.algorithm != "local_only"}
-WAITING = {"fedavg": {"first_deadline_s": 0.5}, "fedprox": {"first_deadline_s": 0.5}}  # for all, at first
+WAITING: dict[str, dict[str, Any]] = {"fedavg": {"first_deadline_s": 0.5}, "fedprox": {"first_deadline_s": 0.5}}
 
 
 def with_tasks(plan: Plan, tasks: dict[str, TaskSpec]) -> Plan:
