@@ -144,7 +144,7 @@ def _clock_set(history: History, fault: FaultReport, spell: Spell) -> Iterator[s
         found = event.details
         if found["was_ahead_s"] is None or found["is_ahead_s"] is None:
             continue  # nobody could ask it
-        if min(found["was_ahead_s"], found["is_ahead_s"]) + event.t <= 0:
+        if min(found["was_ahead_s"], found["is_ahead_s"]) + event.t <= history.tolerance_s:
             continue  # no clock shows less than 0
         moved_s = found["is_ahead_s"] - found["was_ahead_s"]
         slack_s = found["accuracy_s"] + (CLOCK_SLACK_S if history.is_virtual else REAL_CLOCK_SLACK_S)

@@ -17,7 +17,7 @@ from orchestrator.verify.fuzzing import fuzz, shrunk
 SEEDS = int(os.environ.get("EDGEBED_SOAK", "100"))
 REAL_SEEDS = range(5) if "EDGEBED_SOAK" in os.environ else range(0)
 AT_ONCE = 5
-REAL_ALONE = {"descriptors", "memory", "pids"}  # which a simulation refuses
+REAL_ALONE = {"descriptors", "exporter_down", "memory", "pids"}  # which a simulation refuses
 SAME_SEEDS = 20
 
 
