@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
+import numpy as np
+
 from node_image import aggregate, packing
 from node_image.algorithms.exchange import newest_body, whole
 from node_image.algorithms.measured import first_samples, local_phase
@@ -24,12 +26,17 @@ class Parameters:
     hinge_a: float = parameter(10.0, "hinge: 1 / (a * (staleness - b) + 1) above b", minimum=0.0)
     hinge_b: float = parameter(4.0, "hinge: staleness up to which an update has its full weight", minimum=0.0)
     proximal: float = parameter(0.005, "rho: pull of the local loss towards the model received", minimum=0.0)
-    local_steps: int = parameter(20, "minibatches in a local phase", minimum=1)
+    local_steps: int = parameter(20, "H_max: minibatches in a local phase", minimum=1)
+    least_steps: int = parameter(0, "H_min: H is drawn from it to H_max for each phase; 0: H is H_max", minimum=0)
     max_staleness: int = parameter(0, "updates older than so many versions are refused; 0: none is", minimum=0)
     bits: int = parameter(32, "bits of a weight on the wire, both ways; above 16: float32", minimum=2, maximum=32)
     rejoin_after_s: float = parameter(20.0, "a device that hears nothing asks again", unit="s", minimum=0.001)
     evaluate_every_s: float = parameter(5.0, "time between two evaluations", unit="s", minimum=0.001)
     checkpoint_every: int = parameter(10, "aggregations between two checkpoints of the coordinator", minimum=1)
+
+    def __post_init__(self) -> None:
+        if self.least_steps > self.local_steps:
+            raise ValueError(f"least_steps: must be at most local_steps, {self.local_steps} (found {self.least_steps})")
 
 
 async def device(node: NodeRuntime, params: Parameters) -> None:
@@ -47,7 +54,7 @@ async def device(node: NodeRuntime, params: Parameters) -> None:
         (base, phase), model = newest
         patience_s = params.rejoin_after_s
         trained = learner.trainable()
-        if await local_phase(node, params.local_steps, start=model, proximal=params.proximal):
+        if await local_phase(node, steps(params, node.rng), start=model, proximal=params.proximal):
             update = packing.pack_update(model, learner.weights(), learner.parts, params.bits, trained)
             await node.send(node.coordinator, "update", {"base": base, "phase": phase, **update})
 
@@ -63,6 +70,11 @@ async def coordinator(node: NodeRuntime, params: Parameters) -> None:
             alpha = weight(params, update.age.staleness, versions.version)
             await versions.advance(aggregate.mix(versions.model, update.weights, alpha), [update.age])
             await versions.send_model(update.sender)
+
+
+def steps(params: Parameters, rng: np.random.Generator) -> int:
+    """H of a local phase."""
+    return int(rng.integers(params.least_steps, params.local_steps + 1)) if params.least_steps else params.local_steps
 
 
 def weight(params: Parameters, staleness: int, version: int = 0) -> float:

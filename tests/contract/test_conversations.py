@@ -9,6 +9,7 @@ import pytest
 
 from node_image import packing
 from node_image.algorithms import centralized, fedasync, fedavg, fedbuff, fedprox, local_only
+from node_image.parameters import read
 from node_image.registry import ALGORITHMS
 from node_image.runtime import Body
 from tests.contract.conversation import COORDINATOR, PARTS, SIZE, Post, Sent, World, prompt
@@ -188,6 +189,20 @@ def test_a_fedavg_device_that_was_away_answers_only_the_newest_model() -> None:
 
 
 # --- FedAsync ---
+
+
+def test_fedasync_draws_the_length_of_a_phase_where_told_so() -> None:
+    world = World(fedasync, 1, local_steps=4, least_steps=2)
+    world.run(60)
+    assert set(world.learners["device0"].steps) == {2, 3, 4}
+    always = World(fedasync, 1, local_steps=4)
+    always.run(10)
+    assert set(always.learners["device0"].steps) == {4}
+
+
+def test_the_shortest_phase_is_no_longer_than_the_longest() -> None:
+    with pytest.raises(ValueError, match=r"least_steps: must be at most local_steps, 4 \(found 5\)"):
+        read(fedasync.Parameters, {"local_steps": 4, "least_steps": 5})
 
 
 def test_fedasync_waits_for_nobody_and_counts_staleness() -> None:
