@@ -100,7 +100,7 @@ def test_pages_have_commands_to_look_at() -> None:
     "command",
     [
         *("edgebed rum smoke", "edgebed run smoke --serv", "edgebed run smok --serve", "edgebed boards enrol|check"),
-        *("make smok", "make scenario NAM=smoke", "python -m bench.no", "scripts/no.sh", "pytest tests/unit/no.py"),
+        *("make smok", "make scenario NAMED=smoke", "python -m bench.no", "scripts/no.sh", "pytest tests/unit/no.py"),
     ],
 )
 def test_a_command_that_is_not_there_is_found(command: str) -> None:
