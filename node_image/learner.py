@@ -209,7 +209,9 @@ class Learner:
         With `own`, on what the device itself meets: the test samples of the classes that it holds at `now`, as drift
         has changed them by then.
         """
-        x, targets = self._own_test(now) if own else (self.task.test_x, self.task.test_targets)
+        if not own:
+            return self.task.objective.evaluate(self._scores_of_the_test(weights), self.task.test_targets)
+        x, targets = self._own_test(now)
         return self.task.objective.evaluate(self._forward(self.network.module, x, weights), targets)
 
     def narrower(self, share: float) -> "Learner":
@@ -224,6 +226,7 @@ class Learner:
             raise UnfitError(f"model {name}: has no narrower form; models that have: {known}")
         made_from = (name, narrow(parameters, share), *others)
         network, initial = _network(*made_from)
+        network.tested.is_kept = self.network.tested.is_kept
         return replace(self, network=network, initial=initial, selector=None, made_from=made_from, _weights=None)
 
     def evaluation_cost(self) -> Cost:
@@ -279,14 +282,30 @@ class Learner:
         chosen = self.trainable()
         return chosen if trainable is None else trainable if chosen is None else trainable & chosen
 
+    def _scores_of_the_test(self, weights: Vector | None) -> Vector:
+        """What the head says of the test set. Its features are not computed again where they are known."""
+        import torch
+
+        network, held = self.network, self._held() if weights is None else weights
+        if not network.tested.is_kept:
+            return self._forward(network.module, self.task.test_x, held)
+        with network.lock, torch.inference_mode():
+            np.copyto(network.buffer, held)
+            below = network.buffer[: network.head_start]
+            if not network.tested.knows(below):
+                network.tested.features = [network.module[:-1](x) for x in self._batches_of(self.task.test_x)]
+                network.tested.below = below.copy()
+            return torch.cat([network.head(each) for each in network.tested.features]).numpy()
+
+    def _batches_of(self, x: Samples) -> "Iterator[torch.Tensor]":
+        return (self._as_input(x[start : start + EVALUATION_BATCH]) for start in range(0, len(x), EVALUATION_BATCH))
+
     def _forward(self, module: "nn.Module", x: Samples, weights: Vector | None) -> Vector:
         import torch
 
         with self.network.lock, torch.inference_mode():
             np.copyto(self.network.buffer, self._held() if weights is None else weights)
-            starts = range(0, len(x), EVALUATION_BATCH)
-            outputs = [module(self._as_input(x[start : start + EVALUATION_BATCH])) for start in starts]
-            return torch.cat(outputs).numpy()
+            return torch.cat([module(each) for each in self._batches_of(x)]).numpy()
 
     def _train(self, there: int, now: float, steps: int, rng: np.random.Generator, constraint: Constraint) -> Phase:
         network = self.network

@@ -75,6 +75,21 @@ class Constraint:
         return self.trainable is None or bool(self.trainable[first:end].any())
 
 
+@dataclass
+class Tested:
+    """The test set's features, for who asks again with the same weights `below` the head, as all of a fleet do whose
+    features are frozen. In virtual time only (`is_kept`): in real time a test is to take as long as it takes.
+    """
+
+    is_kept: bool = False
+    below: NDArray[np.float32] | None = None
+    features: "list[torch.Tensor]" = field(default_factory=list)
+
+    def knows(self, below: NDArray[np.float32]) -> bool:
+        """Whether the features of these weights are here."""
+        return self.is_kept and self.below is not None and np.array_equal(self.below, below)
+
+
 @dataclass(frozen=True)
 class Network:
     """A module whose parameters and gradients are views of two float32 vectors; `buffer` is `weights` for numpy.
@@ -94,6 +109,7 @@ class Network:
     tensor: Callable[[NDArray[Any]], "torch.Tensor"]  # torch.from_numpy: an array's memory as a tensor
     objective: Objective
     lock: threading.Lock = field(default_factory=threading.Lock)
+    tested: Tested = field(default_factory=Tested)
 
     @property
     def macs(self) -> int:

@@ -137,6 +137,7 @@ class Simulation:
                 raise UsageError(f"{node.name}: {mistake}") from error  # nothing has run
             why = mistake or in_words(error) or error
             raise RunBrokeError(f"{node.name}: its learner could not be built: {why}") from error
+        built.network.tested.is_kept = True  # what a test costs is charged, however long it takes here
         life = Life(self._loop)
         life.slow(placed.factor)
         tell = partial(self._said.record, node.name)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from tests.contract.worlds import Ran, run_in
 
 NEVER_PER_S = 1e-9  # samples of a stream that brings none within the run
 WITH_OTHERS = {name: case for name, case in {**CASES, **VARIANTS}.items() if case.algorithm != "local_only"}
-WAITING: dict[str, dict[str, Any]] = {"fedavg": {"first_deadline_s": 0.5}, "fedprox": {"first_deadline_s": 0.5}}
+WAITING = ("fedavg", "fedprox")  # for all, at first
 
 
 def with_tasks(plan: Plan, tasks: dict[str, TaskSpec]) -> Plan:
@@ -31,7 +30,7 @@ def refused(ran: Ran) -> list[str]:
 
 @pytest.mark.parametrize("case", WITH_OTHERS.values(), ids=WITH_OTHERS)
 def test_a_device_whose_stream_is_empty_learns_nothing_and_the_others_go_on(case: Case, tmp_path: Path) -> None:
-    plan = case.plan(3.0, **WAITING.get(case.algorithm, {}))
+    plan = (case.but(first_deadline_s=0.5) if case.algorithm in WAITING else case).plan(3.0)
     theirs = next(node.spec.task for node in plan.nodes if node.name == "d-2")
     ran = run_in("simulation", with_tasks(plan, {"d-2": replace(theirs, stream_per_s=NEVER_PER_S)}), tmp_path / "run")
     assert ran.outcome.status == "complete", ran.outcome.notes

@@ -156,3 +156,27 @@ def test_a_view_of_a_learner_keeps_its_pace() -> None:
     learner = build(replace(node_spec(), phase_every_s=2.0))
     assert learner.until_phase_s(0.0) == 0.0
     assert replace(learner).until_phase_s(0.5) == 1.5
+
+
+def test_in_virtual_time_the_test_sets_features_are_computed_once_for_the_same_weights_below_the_head() -> None:
+    learner = build(replace(node_spec(), model=Chosen("softhebb1", {"filters": 4}), rule=Chosen("softhebb")))
+    start, rng = learner.head_start, np.random.default_rng(0)
+    other_head, other_features = learner.weights(), learner.weights()
+    other_head[start:] = rng.normal(size=learner.parameters - start)
+    other_features[:start] = rng.normal(size=start)
+    asked = (learner.weights(), other_head, other_features, other_head)
+    plain = [learner.evaluate(weights) for weights in asked]
+    looked = []
+    handle = learner.network.module[0].register_forward_hook(lambda *_: looked.append(1))
+    learner.network.tested.is_kept = True
+    try:
+        kept, counts = [], []
+        for weights in asked:
+            kept.append(learner.evaluate(weights))
+            counts.append(len(looked))
+    finally:
+        handle.remove()
+        learner.network.tested.is_kept = False  # nodes of one process share the network
+    assert kept == plain, "to the last bit"
+    batches = counts[0]
+    assert counts == [batches, batches, 2 * batches, 3 * batches]

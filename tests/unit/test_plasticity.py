@@ -171,8 +171,7 @@ def test_an_agent_learns_to_mind_battery_and_load_where_that_pays(
 ) -> None:
     """The known world again, in which only the battery, or only the load, tells when to be careful."""
     agent, rng = make(), np.random.default_rng(seed)
-    free = Seen(devices=8)
-    strained = replace(free, drained=0.9) if what == "drained" else replace(free, load=0.9)
+    free, strained = Seen(devices=8), Seen(devices=8, drained=0.9 * (what == "drained"), load=0.9 * (what == "load"))
     seen, gains = free, []
     for _ in range(4000):
         action = agent.choose(seen, rng)
