@@ -41,7 +41,7 @@ def _prepare_for_docker(items: list[pytest.Item]) -> None:
         if missing:
             item.add_marker(pytest.mark.skip(reason=missing[0]))
         elif number == 0:
-            item.add_marker(pytest.mark.timeout(1500))
+            item.add_marker(pytest.mark.timeout(1500), append=False)  # before its own, which counts else
 
 
 @pytest.fixture(scope="session")

@@ -107,15 +107,15 @@ def test_who_uses_more_memory_than_is_left_is_killed_for_it_and_comes_back(tmp_p
 def test_nodes_that_get_no_more_threads_or_files_live_on_or_come_back(tmp_path: Path) -> None:
     faults = (
         fault("pids", 0.5, 1.5, nodes=(COORDINATOR,), index=0, parameters={"limit": None}),
-        fault("descriptors", 2.0, 3.0, nodes=(COORDINATOR,), index=1, parameters={"limit": None}),
+        fault("descriptors", 3.0, 6.0, nodes=(COORDINATOR,), index=1, parameters={"limit": None}),
     )
-    ran = ran_with("mininet", tmp_path, *faults, ends_s=5.0)
+    ran = ran_with("mininet", tmp_path, *faults, ends_s=8.0)
     for report in ran.result()["faults"]:
         assert report["error"] is None
         assert "read back" in report["evidence"]
     reasons = {each["labels"]["reason"] for each in ran.records(COORDINATOR, "failed_saves")}
     assert "EMFILE" in reasons, "its checkpoints found no descriptor"
-    assert any(record["t"] > 3.0 for record in ran.records(COORDINATOR, "round"))
+    assert any(record["t"] > 6.0 for record in ran.records(COORDINATOR, "round"))
 
 
 def checkpoint_faults(mode: str, **more: Any) -> PlannedFault:

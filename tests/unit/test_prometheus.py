@@ -80,6 +80,16 @@ def test_counters_add_up_gauges_replace_and_samples_are_counted(endpoint: Endpoi
     assert found["edgebed_local_step_seconds_sum{group=devices}"] == pytest.approx(0.15)
 
 
+def test_the_final_test_is_the_newest_accuracy_and_no_series_beside_it(endpoint: Endpoint) -> None:
+    for split, value in (("global", 0.9), ("own", 0.7), ("final", 0.8)):
+        endpoint.add("coordinator", Record(1.0, "test_accuracy", value, {"split": split}))
+    found = {name: value for name, value in scraped(endpoint).items() if name.startswith("edgebed_accuracy_ratio")}
+    assert found == {
+        "edgebed_accuracy_ratio{device=global,split=global}": 0.8,
+        "edgebed_accuracy_ratio{device=global,split=own}": 0.7,
+    }
+
+
 def test_a_message_to_many_peers_is_one_series_of_its_device(endpoint: Endpoint) -> None:
     for number in range(50):
         endpoint.add("d-1", Record(1.0, "sent_payload_bytes", 1.0, {"kind": "update", "peer": f"d-{number}"}))
