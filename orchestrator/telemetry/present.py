@@ -126,7 +126,7 @@ class Present:
         """Where a record goes; None past the bound."""
         show = shown(record.metric)
         own = {name: value if isinstance(value, str) else json.dumps(value) for name, value in record.labels.items()}
-        if own.get("split") == "final":  # the same test, once more at the end: its result is the newest, no other series
+        if own.get("split") == "final":  # the same test once more: its newest result, no series of its own
             own["split"] = "global"
         name = node or own.get("node", "")
         device = name
