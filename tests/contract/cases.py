@@ -10,7 +10,7 @@ from typing import Any
 
 from node_image.spec import Chosen, ComputeSpeed, TaskSpec
 from orchestrator.plan import Plan, PlannedFault
-from tests.plans import BOARD, mesh, ring, star
+from tests.plans import BOARD, COORDINATOR, mesh, ring, star
 
 DIGITS = TaskSpec("digits")
 MLP = Chosen("mlp")
@@ -33,10 +33,11 @@ class Case:
     model: Chosen = MLP
     rule: Chosen = BACKPROP
     gives: tuple[str, ...] = ("update",)
+    paced_s: float = 0.0  # from one local phase of the coordinator to the next; a server would do thousands of steps
 
     def plan(self, stop_after_s: float, faults: tuple[PlannedFault, ...] = (), **parameters: Any) -> Plan:
         """A run of so many seconds, with these parameters of the algorithm over the case's own."""
-        return self.links(
+        plan = self.links(
             algorithm=Chosen(self.algorithm, {**self.parameters, **parameters}),
             task=self.task,
             model=self.model,
@@ -45,6 +46,10 @@ class Case:
             stop_after_s=stop_after_s,
             faults=faults,
         )
+        coordinator, *devices = plan.nodes
+        if coordinator.name == COORDINATOR:
+            coordinator = replace(coordinator, spec=replace(coordinator.spec, phase_every_s=self.paced_s))
+        return replace(plan, nodes=(coordinator, *devices))
 
     def but(self, **parameters: Any) -> "Case":
         """This case with other parameters of the algorithm."""
@@ -76,6 +81,7 @@ CASES = {
         {"chunk_samples": 8, "resend_after_s": 0.5, "evaluate_every_s": 1.0},
         task=TaskSpec("digits", stream_per_s=60.0),
         gives=("samples",),
+        paced_s=0.05,
     ),
     "draco": Case("draco", {"local_steps": 5}, links=mesh, gives=("model",)),
     "dsgd": Case("dsgd", {"local_steps": 5, "deadline_s": 0.5}, links=ring, gives=("model",)),
