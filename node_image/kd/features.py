@@ -14,14 +14,14 @@ from node_image.distillation import Prototypes
 from node_image.experience import Experience
 from node_image.kd import strategy
 from node_image.kd.lessons import half_and_half, steps_cost, taught
-from node_image.kd.strategy import NOTHING, HalfAndHalf, Kept, Setting
+from node_image.kd.strategy import NOTHING, ByMinibatches, Kept, Setting
 from node_image.packing import Vector
 from node_image.readout import Matrix
 from node_image.runtime import Body, Cost
 
 
 @dataclass
-class FeaturesPupil(HalfAndHalf):
+class FeaturesPupil(ByMinibatches):
     """A device's half."""
 
     merged: Prototypes | None = None

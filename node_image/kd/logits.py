@@ -15,14 +15,14 @@ from node_image.aggregate import polynomial
 from node_image.experience import Experience
 from node_image.kd import strategy
 from node_image.kd.lessons import half_and_half, steps_cost, taught
-from node_image.kd.strategy import NOTHING, HalfAndHalf, Kept, Setting
+from node_image.kd.strategy import NOTHING, ByMinibatches, Kept, Setting
 from node_image.packing import RefusedError, Vector
 from node_image.readout import Matrix
 from node_image.runtime import Body, Cost
 
 
 @dataclass
-class LogitsPupil(HalfAndHalf):
+class LogitsPupil(ByMinibatches):
     """A device's half: it learns half from its labels, half from what the fleet says of the public samples (`q`)."""
 
     q: Matrix | None = None

@@ -85,8 +85,8 @@ class Pupil(Protocol):
 
 
 @dataclass
-class HalfAndHalf:
-    """What devices share whose minibatches are half their own samples and half what the fleet says."""
+class ByMinibatches:
+    """What pupils share that learn a readout of their own by H minibatches a local phase."""
 
     setting: Setting
     weights: Matrix = field(init=False)

@@ -13,25 +13,22 @@ import numpy as np
 from node_image import readout
 from node_image.aggregate import mix, polynomial
 from node_image.experience import Experience
-from node_image.kd.lessons import contrasted, phase_cost
-from node_image.kd.strategy import NOTHING, Kept, Setting, devices, floats
+from node_image.kd.lessons import contrasted
+from node_image.kd.strategy import NOTHING, ByMinibatches, Kept, Setting, devices, floats
 from node_image.packing import Vector, pack_model, pack_update, unpack_model, unpack_update
 from node_image.readout import Matrix
 from node_image.runtime import Body, Cost
 
 
 @dataclass
-class StudentPupil:
+class StudentPupil(ByMinibatches):
     """A device's half: `reference` is the prior as it arrived, on which its next update builds."""
 
-    setting: Setting
     reference: Vector = field(init=False)
-    weights: Matrix = field(init=False)
-    pause_s: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.reference = self.setting.initial
-        self.weights = self.setting.weights_of(self.reference)
 
     def adopt(self, body: Body) -> Vector:
         """The prior becomes the device's own weights; an acknowledgement changes nothing."""
@@ -52,23 +49,9 @@ class StudentPupil:
         """What the prior says of these samples."""
         return readout.probabilities(self.setting.weights_of(self.reference), h)
 
-    @property
-    def shared(self) -> Matrix:
-        """The device's own readout."""
-        return self.weights
-
-    @property
-    def steps(self) -> int:
-        """H."""
-        return self.setting.params.local_steps
-
-    def samples(self, seen: Experience) -> int:
-        """H minibatches."""
-        return self.setting.params.local_steps * self.setting.params.batch_size
-
     def cost(self, seen: Experience) -> Cost:
         """H minibatches, and three looks; the prior answers all samples where beta lets it speak."""
-        own = phase_cost(self.weights, self.samples(seen), self.steps, seen)
+        own = super().cost(seen)
         return Cost(own.macs + self.weights.size * len(seen.h) * (self.setting.params.beta > 0), own.ops)
 
     def divergence(self, seen: Experience) -> float:
